@@ -1,0 +1,59 @@
+# Two commands do all the set-up: `make lab` to learn, `make test` to check. See README.md.
+
+PYTHON ?= python3
+LESSONS ?=
+PARAMS ?=
+BIN := .venv/bin
+
+# A relative folder given on the command line must mean the same from inside notebooks/.
+ifdef CITYSEG_DATA
+override CITYSEG_DATA := $(abspath $(CITYSEG_DATA))
+export CITYSEG_DATA
+endif
+
+.PHONY: lab test course notebooks repository lock clean
+
+lab: .venv/ready
+	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	env -u CITYSEG_DATA $(BIN)/python -m pytest --nbval
+
+# Every lesson in order, without a screen: make course LESSONS="05 06" PARAMS="EPOCHS=30"
+course: .venv/ready
+	$(BIN)/python -m cityseg_utils.course run --lessons $(LESSONS) --params $(PARAMS)
+
+# Execute notebooks on the default data and store their outputs: make notebooks LESSONS=03
+notebooks: .venv/ready
+	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.course store --lessons $(LESSONS)
+
+# Write the repository's address where it is needed: make repository URL=https://github.com/me/course
+repository: .venv/ready
+	$(BIN)/python -m cityseg_utils.course address $(URL)
+
+# Needs uv; writes the tested versions anew.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra lab --extra test \
+	    --no-emit-index-url --no-emit-find-links --no-annotate \
+	    --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	    echo "The course needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not one of them."; \
+	    echo "Choose another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt-get install python3-venv"; \
+	    exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -c 'import cv2' || { \
+	    echo "OpenCV lacks a system library. On Debian or Ubuntu:"; \
+	    echo "    sudo apt-get install libgl1 libglib2.0-0"; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

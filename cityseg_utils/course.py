@@ -1,0 +1,136 @@
+"""Run the lessons without a screen, store them executed, and write the repository's address.
+
+Used by the Makefile: ``python -m cityseg_utils.course run | store | address``.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cityseg_utils import storage
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+BUILD = ROOT / "build"
+
+# What nbval's kernels have too; without it stored outputs would differ from checked ones.
+_QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+def lessons(chosen: list[str], solutions: bool = False) -> list[Path]:
+    """Return the notebooks whose numbers are in `chosen` (all if it is empty), in order."""
+    folders = [NOTEBOOKS, NOTEBOOKS / "solutions"] if solutions else [NOTEBOOKS]
+    found = [path for folder in folders for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    unknown = set(chosen) - {path.name[:2] for path in found}
+    if unknown:
+        raise SystemExit(f"there is no lesson {', '.join(sorted(unknown))}")
+    return [path for path in found if not chosen or path.name[:2] in chosen]
+
+
+def parameters(notebook: Path) -> set[str]:
+    """Return the names that a notebook's cell tagged ``parameters`` sets."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return set(re.findall(r"^(\w+) *=", "".join(cell["source"]), re.M))
+    return set()
+
+
+def run(chosen: list[str], params: list[str]) -> int:
+    """Execute lessons with papermill into ``build/``, as HTML too; print time and memory of each."""
+    BUILD.mkdir(exist_ok=True)
+    wanted = dict(param.split("=", 1) for param in params)
+    known = set().union(*(parameters(path) for path in lessons(chosen)))
+    if wanted.keys() - known:
+        raise SystemExit(f"no lesson has {sorted(wanted.keys() - known)}; there are {sorted(known)}")
+    rows = []
+    for notebook in lessons(chosen):
+        target = BUILD / notebook.name
+        command = [sys.executable, "-m", "papermill", str(notebook), str(target)]
+        for name in wanted.keys() & parameters(notebook):
+            command += ["-p", name, wanted[name]]
+        print(f"\n{notebook.stem}", flush=True)
+        start = time.perf_counter()
+        child = subprocess.Popen([*command, "--cwd", str(NOTEBOOKS)], env={**os.environ, **_QUIET})
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - start
+        # The peak of papermill and of the kernel it waited for; macOS counts bytes, Linux KiB.
+        memory = usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+        rows.append((notebook.stem, seconds, memory, "ok" if status == 0 else "FAILED"))
+        if target.exists():
+            _jupyter("nbconvert", "--to", "html", "--log-level", "WARN", str(target))
+        if status != 0:
+            break
+    print(f"\n{'lesson':36} {'seconds':>8} {'GB':>6}")
+    for name, seconds, memory, outcome in rows:
+        print(f"{name:36} {seconds:8.0f} {memory:6.1f}  {outcome}")
+    return int(rows[-1][-1] != "ok")
+
+
+def store(chosen: list[str]) -> int:
+    """Execute lessons and solutions in place, in order, and keep only what belongs in the history."""
+    for notebook in lessons(chosen, solutions=True):
+        print(notebook.relative_to(ROOT), flush=True)
+        _jupyter(
+            *("nbconvert", "--to", "notebook", "--execute", "--inplace", "--log-level", "WARN"),
+            "--ExecutePreprocessor.store_widget_state=False",
+            "--ExecutePreprocessor.timeout=3600",
+            str(notebook),
+        )
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        content["metadata"] = {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+        for cell in content["cells"]:
+            cell["metadata"].pop("execution", None)
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        storage.write_bytes(notebook, text.encode("utf-8"))
+    return 0
+
+
+def address(url: str) -> int:
+    """Replace the repository's address in first cells, badges, README and pyproject."""
+    if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+)+", url):
+        raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
+    pyproject = ROOT / "pyproject.toml"
+    old = re.search(r'^Repository = "(.+)"$', pyproject.read_text(), re.M)[1]
+    changed = [(old, url), (old.removeprefix("https://"), url.removeprefix("https://"))]
+    # Colab's links name the repository as github/OWNER/NAME.
+    changed.append((old.replace("https://github.com", "github"), url.replace("https://github.com", "github")))
+    for path in [pyproject, ROOT / "README.md", *lessons([], solutions=True)]:
+        text = path.read_text(encoding="utf-8")
+        for before, after in changed:
+            text = text.replace(before, after)
+        storage.write_bytes(path, text.encode("utf-8"))
+    return 0
+
+
+def _jupyter(*arguments: str) -> None:
+    environment = {**os.environ, **_QUIET, "PYTEST_CURRENT_TEST": "1"}
+    subprocess.run([sys.executable, "-m", "jupyter", *arguments], env=environment, check=True)
+
+
+def main() -> int:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser("python -m cityseg_utils.course", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, action in (("run", run), ("store", store)):
+        command = commands.add_parser(name, help=action.__doc__)
+        command.add_argument("--lessons", dest="chosen", nargs="*", default=[], metavar="NN")
+        if action is run:
+            command.add_argument("--params", nargs="*", default=[], metavar="NAME=VALUE")
+        command.set_defaults(action=action)
+    command = commands.add_parser("address", help=address.__doc__)
+    command.add_argument("url")
+    command.set_defaults(action=address)
+    arguments = vars(parser.parse_args())
+    return arguments.pop("action")(**arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""Checks for the exercises: they tell a right answer, a wrong one and an untouched stub apart.
+
+Every expected answer is computed from the data in use, so the checks hold for MiniCity, CamVid and
+Cityscapes alike. A stub leaves its answer as ``...``, or its function without a ``return``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.metrics import ConfusionMatrix
+from cityseg_utils.preprocessing import one_hot
+
+RIGHT, WRONG, UNTOUCHED = "right", "wrong", "untouched"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found; shown as one line below the cell."""
+
+    status: str
+    message: str
+
+    def __repr__(self) -> str:
+        sign = {RIGHT: "✓ right:", WRONG: "✗ not yet:", UNTOUCHED: "… your turn:"}[self.status]
+        return f"{sign} {self.message}"
+
+
+def _judge(answer, expected, task: str, hint: str, praise: str) -> Verdict:
+    """Compare an answer with the expected one; numbers may differ by rounding to 3 digits."""
+    if _is_stub(answer):
+        return Verdict(UNTOUCHED, task)
+    try:
+        agrees = _agree(answer, expected)
+    except (TypeError, ValueError, KeyError):
+        agrees = False
+    return Verdict(RIGHT, praise) if agrees else Verdict(WRONG, hint)
+
+
+def _judge_function(
+    function: Callable, cases: Sequence[tuple], task: str, hint: str, praise: str
+) -> Verdict:
+    """Call a student's function on ``(arguments, expected)`` cases and compare."""
+    for arguments, expected in cases:
+        # Copies, so that a function that changes its arguments spoils nothing.
+        copies = [x.copy() if hasattr(x, "copy") else x for x in arguments]
+        try:
+            answer = function(*copies)
+        except Exception as error:  # whatever a student's code raises is an answer to report
+            return Verdict(WRONG, f"your function raised {type(error).__name__}: {error}")
+        verdict = _judge(answer, expected, task, hint, praise)
+        if verdict.status != RIGHT:
+            return verdict
+    return verdict
+
+
+def _is_stub(answer) -> bool:
+    return answer is None or answer is Ellipsis
+
+
+def _agree(answer, expected) -> bool:
+    if isinstance(expected, (str, bool, set)):
+        kinds = (bool, np.bool_) if isinstance(expected, bool) else type(expected)
+        return isinstance(answer, kinds) and answer == expected
+    if isinstance(expected, dict):
+        return {k: int(v) for k, v in dict(answer).items()} == expected
+    answer, expected = np.asarray(answer, float), np.asarray(expected, float)
+    return answer.shape == expected.shape and np.allclose(answer, expected, rtol=1e-3, atol=1e-6)
+
+
+# -- lesson 00 ----------------------------------------------------------------------------------
+
+
+def check_commonest_class(answer: str, mask: np.ndarray, scheme: ClassScheme) -> Verdict:
+    """Check the name of the class with most pixels in a mask of train ids."""
+    counts = np.bincount(mask[mask != VOID], minlength=scheme.num_classes)
+    return _judge(
+        answer,
+        scheme.names[counts.argmax()],
+        "put the class's name, a string, in place of the dots",
+        "that class does not cover most pixels; compare np.bincount of the mask without void",
+        "that class covers most of this street",
+    )
+
+
+def check_void_share(answer: float, mask: np.ndarray) -> Verdict:
+    """Check the share of void pixels in a mask, 0 .. 1."""
+    return _judge(
+        answer,
+        (mask == VOID).mean(),
+        "put a number between 0 and 1 in place of the dots",
+        "compare the mask with labels.VOID and take the mean of the outcome",
+        "so much of the picture is never trained on and never scored",
+    )
+
+
+# -- lesson 01 ----------------------------------------------------------------------------------
+
+
+def check_frames_per_city(answer: pd.Series, pairs: pd.DataFrame) -> Verdict:
+    """Check the number of training frames per city."""
+    return _judge(
+        answer,
+        pairs.loc[pairs["split"] == "train", "city"].value_counts().to_dict(),
+        "put a Series or a dict from city to number in place of the dots",
+        "choose the rows whose split is 'train', then count the values of the column 'city'",
+        "every training city is there with its number of frames",
+    )
+
+
+def check_leak_finder(function: Callable, pairs: pd.DataFrame) -> Verdict:
+    """Check a function that tells whether any city is in more than one split."""
+    clean = pairs.assign(city=pairs["split"] + pairs["city"])
+    leaky = clean.copy()
+    leaky.loc[leaky.index[-1], "split"] = "another"
+    leaky = pd.concat([leaky, clean.tail(1)])
+    return _judge_function(
+        function,
+        [((clean,), False), ((leaky,), True)],
+        "let the function return True or False",
+        "group by 'city' and count the different values of 'split' in each group: more than 1?",
+        "no street can hide in two splits from you",
+    )
+
+
+# -- lesson 02 ----------------------------------------------------------------------------------
+
+
+def check_remap(function: Callable, scheme: ClassScheme) -> Verdict:
+    """Check a function ``(raw, table) -> train ids`` that looks ids up in a table."""
+    raw = np.array([(*scheme.ids, *scheme.void_ids)], np.uint8)
+    return _judge_function(
+        function,
+        [((raw, scheme.table), scheme.remap(raw)), ((raw.T, scheme.table), scheme.remap(raw.T))],
+        "let the function return an array of train ids",
+        "a table is an array: index it with the whole mask at once, without a loop",
+        "one look-up renumbers a whole mask",
+    )
+
+
+def check_invented_ids(answer: set, before: np.ndarray, after: np.ndarray) -> Verdict:
+    """Check the set of ids that a resized mask holds and the original does not."""
+    return _judge(
+        answer,
+        set(np.unique(after).tolist()) - set(np.unique(before).tolist()),
+        "put a set of numbers in place of the dots",
+        "take np.unique of both masks as sets (with .tolist()) and subtract one from the other",
+        "none of these is in the street: interpolation made them up",
+    )
+
+
+# -- lesson 03 ----------------------------------------------------------------------------------
+
+
+def check_channel_means(answer: np.ndarray, images: np.ndarray) -> Verdict:
+    """Check the mean of red, green and blue over all images, in units of 0 .. 1."""
+    return _judge(
+        answer,
+        images.mean((0, 1, 2)) / 255,
+        "put three numbers in place of the dots",
+        "average over images, rows and columns, axis=(0, 1, 2), of pixels divided by 255",
+        "three numbers, one for each colour",
+    )
+
+
+def check_inverse(function: Callable) -> Verdict:
+    """Check a function ``(image, mean, std) -> uint8 pixels`` that undoes standardising."""
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (4, 5, 3), np.uint8)
+    mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
+    image = ((pixels / 255 - mean) / std).astype(np.float32)
+    return _judge_function(
+        function,
+        [((image, mean, std), pixels)],
+        "let the function return pixels in 0 .. 255",
+        "undo the steps backwards (times std, plus mean, times 255) and round before uint8",
+        "the photograph is back, to the last bit",
+    )
+
+
+# -- lesson 04 ----------------------------------------------------------------------------------
+
+
+def check_class_pixels(answer: np.ndarray, encoded: np.ndarray) -> Verdict:
+    """Check the number of pixels of each class in a one-hot mask, ``(C,)``."""
+    return _judge(
+        answer,
+        encoded.reshape(-1, encoded.shape[-1]).sum(0),
+        "put an array with one number per class in place of the dots",
+        "sum the one-hot mask over its rows and columns, axis=(0, 1)",
+        "summing ones is counting",
+    )
+
+
+def check_one_hot_bytes(answer: int, batch_size: int, height: int, width: int, scheme) -> Verdict:
+    """Check the bytes of a batch of one-hot masks in float32."""
+    return _judge(
+        answer,
+        batch_size * height * width * scheme.num_classes * 4,
+        "put a whole number in place of the dots",
+        "count the numbers in (N, H, W, C); each float32 takes 4 bytes",
+        "that is why masks are kept as one byte a pixel and encoded batch by batch",
+    )
+
+
+def check_one_hot(function: Callable) -> Verdict:
+    """Check a function ``(mask, num_classes) -> one-hot`` that leaves void all zeros."""
+    masks = [np.array([[0, 1], [2, VOID]], np.uint8), np.full((2, 3), VOID, np.uint8)]
+    return _judge_function(
+        function,
+        [((mask, 3), one_hot(mask, 3)) for mask in masks],
+        "let the function return an array (H, W, C)",
+        "compare mask[..., None] with np.arange(num_classes): void equals none of them",
+        "void belongs to no class",
+    )
+
+
+# -- lesson 05 ----------------------------------------------------------------------------------
+
+
+def check_iou(answer: float, truth: np.ndarray, prediction: np.ndarray) -> Verdict:
+    """Check the IoU of two boolean masks."""
+    return _judge(
+        answer,
+        (truth & prediction).sum() / (truth | prediction).sum(),
+        "put a number between 0 and 1 in place of the dots",
+        "count the pixels in both masks, and divide by the pixels in at least one of them",
+        "intersection over union",
+    )
+
+
+def check_dice_from_iou(function: Callable) -> Verdict:
+    """Check a function from IoU to Dice."""
+    return _judge_function(
+        function,
+        [((iou,), 2 * iou / (1 + iou)) for iou in (0.0, 0.25, 0.5, 1.0)],
+        "let the function return a number",
+        "with I for the intersection and U for the union, Dice = 2 I / (U + I); divide by U",
+        "Dice is never below IoU, and each tells the other",
+    )
+
+
+# -- lesson 06 ----------------------------------------------------------------------------------
+
+
+def check_steps(answer: int, frames: int, batch_size: int, epochs: int) -> Verdict:
+    """Check the number of optimiser steps in a whole training."""
+    return _judge(
+        answer,
+        -(-frames // batch_size) * epochs,
+        "put a whole number in place of the dots",
+        "an epoch takes frames / batch_size steps, rounded up: the last batch may be smaller",
+        "so often were the weights changed",
+    )
+
+
+def check_worst_class(answer: str, matrix: ConfusionMatrix, share: float = 0.01) -> Verdict:
+    """Check the name of the class with the lowest IoU among those with enough pixels."""
+    table = matrix.table()
+    return _judge(
+        answer,
+        str(table.loc[table["share"] > share, "IoU"].idxmin()),
+        "put the class's name, a string, in place of the dots",
+        f"keep the rows with a share above {share}, then look for the smallest IoU",
+        "that is where this model needs help most",
+    )

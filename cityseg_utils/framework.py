@@ -1,0 +1,66 @@
+"""The only place that chooses Keras.
+
+segmentation-models is written for Keras 2, which lives on as the package ``tf-keras``. TensorFlow
+takes it instead of Keras 3 when ``TF_USE_LEGACY_KERAS=1`` is set *before* TensorFlow is imported, so
+``import cityseg_utils`` has to come before ``import tensorflow``.
+"""
+
+import os
+import sys
+from types import ModuleType
+
+from cityseg_utils.errors import FrameworkError
+
+_TRUE = ("1", "true", "True")
+_HOW = (
+    "segmentation-models needs the Keras 2 of the package tf-keras, but TensorFlow was already "
+    "imported with Keras 3.\nRestart the kernel and put this line at the top, before anything that "
+    "imports TensorFlow:\n\n    import cityseg_utils"
+)
+
+
+def choose_keras() -> None:
+    """Tell TensorFlow and segmentation-models to use ``tf-keras``, before they are imported.
+
+    Raises
+    ------
+    FrameworkError
+        If TensorFlow was imported earlier without that choice.
+    """
+    if "tensorflow" in sys.modules and os.environ.get("TF_USE_LEGACY_KERAS") not in _TRUE:
+        raise FrameworkError(_HOW)
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ["SM_FRAMEWORK"] = "tf.keras"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def load_tensorflow() -> ModuleType:
+    """Import TensorFlow and check that its ``tf.keras`` is the legacy one."""
+    choose_keras()
+    import tensorflow as tf
+
+    if not tf.keras.Model.__module__.startswith("tf_keras"):
+        raise FrameworkError(_HOW)
+    return tf
+
+
+def load_segmentation_models() -> ModuleType:
+    """Import segmentation-models, set to ``tf.keras`` (it prints one line when it is imported)."""
+    load_tensorflow()
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    with redirect_stdout(StringIO()):
+        import segmentation_models as sm
+    return sm
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and ask TensorFlow for deterministic operations.
+
+    Two runs with one seed on one machine then give the same numbers. Another machine, another
+    number of cores or another TensorFlow may still round differently.
+    """
+    tf = load_tensorflow()
+    tf.keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

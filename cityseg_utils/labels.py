@@ -1,0 +1,220 @@
+"""Class schemes: which classes there are, their names, colours and the ids that files store.
+
+In memory a mask always holds *train ids*: 0 .. num_classes - 1, and :data:`VOID` (255) for pixels
+that are neither trained on nor scored. A :class:`ClassScheme` says how the raw ids of the files
+become train ids and back.
+"""
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cityscapesscripts.helpers.labels import labels as _OFFICIAL
+
+from cityseg_utils.errors import LabelError
+from cityseg_utils.storage import read_picture
+
+VOID = 255
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class ClassScheme:
+    """A table of classes; class k (its train id) is row k.
+
+    Parameters
+    ----------
+    name : str
+    names : sequence of str
+        Class names, unique.
+    colors : sequence of (r, g, b)
+        0 .. 255 each.
+    ids : sequence of int
+        The raw id, 0 .. 255, that files store for each class.
+    void_ids : sequence of int
+        Raw ids that mean "no class"; they become 255.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    ids: tuple[int, ...]
+    void_ids: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if not len(self.names) == len(self.colors) == len(self.ids):
+            raise LabelError(
+                f"{self.name}: {len(self.names)} names, {len(self.colors)} colours and "
+                f"{len(self.ids)} ids; there must be one of each for every class"
+            )
+        raw = (*self.ids, *self.void_ids)
+        if len(set(raw)) < len(raw) or any(not 0 <= i <= 255 for i in raw):
+            raise LabelError(f"{self.name}: raw ids must be unique and lie in 0..255, got {raw}")
+        if len(set(self.names)) < len(self.names):
+            raise LabelError(f"{self.name}: two classes have the same name")
+
+    def __repr__(self) -> str:
+        return f"ClassScheme({self.name!r}, {self.num_classes} classes)"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, void not counted."""
+        return len(self.names)
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """``(256,) int16``: raw id -> train id, 255 for void, -1 where no class has the id."""
+        table = np.full(256, _UNKNOWN, np.int16)
+        table[list(self.ids)] = np.arange(self.num_classes)
+        table[list(self.void_ids)] = VOID
+        return table
+
+    @cached_property
+    def palette(self) -> np.ndarray:
+        """``(256, 3) uint8``: train id -> RGB, black for void and for unused ids."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: self.num_classes] = self.colors
+        return palette
+
+    def remap(self, raw: np.ndarray) -> np.ndarray:
+        """Turn ``(...) uint8`` raw ids into train ids by table look-up.
+
+        Raises
+        ------
+        LabelError
+            If `raw` holds an id that neither a class nor void has.
+        """
+        mask = self.table[raw]
+        if (mask == _UNKNOWN).any():
+            ids, counts = np.unique(raw[mask == _UNKNOWN], return_counts=True)
+            found = ", ".join(f"{i} ({n} pixels)" for i, n in zip(ids, counts, strict=True))
+            raise LabelError(
+                f"the mask holds ids that no class of {self.name!r} has: {found}; known are "
+                f"{sorted((*self.ids, *self.void_ids))}. Is this the right class scheme?"
+            )
+        return mask.astype(np.uint8)
+
+    def unmap(self, mask: np.ndarray) -> np.ndarray:
+        """Turn train ids back into raw ids; 255 becomes the first void id.
+
+        Raises
+        ------
+        LabelError
+            If `mask` holds a number that is no train id, or void where the scheme has none.
+        """
+        table = np.full(256, _UNKNOWN, np.int16)
+        table[: self.num_classes] = self.ids
+        if self.void_ids:
+            table[VOID] = self.void_ids[0]
+        raw = table[mask]
+        if (raw == _UNKNOWN).any():
+            unknown = np.unique(mask[raw == _UNKNOWN]).tolist()
+            raise LabelError(f"{unknown} are no train ids of {self.name!r}")
+        return raw.astype(np.uint8)
+
+    def colorize(self, mask: np.ndarray) -> np.ndarray:
+        """Paint ``(H, W) uint8`` train ids as ``(H, W, 3) uint8`` RGB, void black."""
+        return self.palette[mask]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table as a DataFrame with one row per class, indexed by train id."""
+        rows = {"name": self.names, "id": self.ids, "color": self.colors}
+        return pd.DataFrame(rows).rename_axis("train_id")
+
+    @classmethod
+    def from_masks(
+        cls, paths: Iterable[Path | str], names: dict[int, str] | None = None
+    ) -> "ClassScheme":
+        """Find the unique values of all masks and number them from 0, in rising order.
+
+        This is what a project does that knows nothing of its labels: every value that occurs is a
+        class, void included.
+
+        Parameters
+        ----------
+        paths : iterable of paths
+            Label-id PNG files.
+        names : dict, optional
+            Names of raw ids; others are called ``"id 7"``.
+        """
+        present = np.zeros(256, bool)
+        for path in paths:
+            present[np.unique(read_picture(path, color=False))] = True
+        ids = tuple(np.flatnonzero(present).tolist())
+        if not ids:
+            raise LabelError("no masks were given, so no class was found")
+        names = names or {}
+        return cls(
+            "unique values",
+            tuple(names.get(i, f"id {i}") for i in ids),
+            distinct_colors(len(ids)),
+            ids,
+        )
+
+
+def distinct_colors(number: int) -> tuple[tuple[int, int, int], ...]:
+    """Return that many RGB colours, far apart in hue and brightness for neighbours."""
+    golden = 0.618034
+    hsv = ((k * golden % 1, 0.75, (0.95, 0.7, 0.5)[k % 3]) for k in range(number))
+    return tuple(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(*color)) for color in hsv)
+
+
+def _from_official(name: str, chosen: Sequence, void: Sequence) -> ClassScheme:
+    return ClassScheme(
+        name,
+        tuple(label.name for label in chosen),
+        tuple(label.color for label in chosen),
+        tuple(label.id for label in chosen),
+        tuple(label.id for label in void),
+    )
+
+
+# The official table has one negative id (license plate, -1), which no labelIds file stores.
+_STORED = [label for label in _OFFICIAL if label.id >= 0]
+
+CITYSCAPES = _from_official(
+    "Cityscapes",
+    sorted((x for x in _STORED if not x.ignoreInEval), key=lambda x: x.trainId),
+    [x for x in _STORED if x.ignoreInEval],
+)
+"""The 19 classes of the Cityscapes benchmark, by official train id; all other ids are void."""
+
+CITYSCAPES_FULL = _from_official("Cityscapes, every id", _STORED, [])
+"""Every id that a Cityscapes labelIds file can hold, 0 .. 33, none of them void."""
+
+CAMVID = ClassScheme(
+    "CamVid",
+    (
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign symbol",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    tuple(range(11)),
+    (11,),
+)
+"""The 11 classes of CamVid as SegNet (Badrinarayanan et al., 2017) uses them; 11 is void."""

@@ -1,0 +1,104 @@
+"""Losses that leave void out and are fair to classes that a batch does not hold."""
+
+from cityseg_utils.framework import load_tensorflow
+
+tf = load_tensorflow()
+
+EPSILON = 1e-6
+
+
+def soft_counts(truth, probabilities):
+    """Return intersection, truth and prediction mass per class over a batch, ``(C,)`` each.
+
+    Pixels whose truth is all zeros (void) count nowhere, whatever is predicted there.
+
+    Parameters
+    ----------
+    truth : ``(N, H, W, C)``
+        One-hot.
+    probabilities : ``(N, H, W, C)``
+    """
+    truth = tf.cast(truth, tf.float32)
+    probabilities = tf.cast(probabilities, tf.float32)
+    labelled = tf.reduce_sum(truth, -1, keepdims=True)
+    probabilities = probabilities * labelled
+    axes = [0, 1, 2]
+    return (
+        tf.reduce_sum(truth * probabilities, axes),
+        tf.reduce_sum(truth, axes),
+        tf.reduce_sum(probabilities, axes),
+    )
+
+
+class DiceLoss(tf.keras.losses.Loss):
+    """One minus the soft Dice coefficient, averaged over the classes that the batch holds.
+
+    Soft Dice (Milletari et al., 2016) puts probabilities in the place of counts:
+    ``2 * sum(t * p) / (sum(t) + sum(p))``. Where segmentation-models averages over all classes, so
+    that each absent class adds a constant loss of nearly 1, here only classes present in the
+    batch's truth have a say; a false alarm of an absent class still costs, as it takes probability
+    from the class that is there. A batch of void alone has loss 0.
+
+    Takes one-hot ``(N, H, W, C)`` with all zeros for void, and probabilities of the same shape.
+    """
+
+    def __init__(self, name: str = "dice_loss"):
+        super().__init__(name=name)
+
+    def call(self, y_true, y_pred):
+        intersection, truth, prediction = soft_counts(y_true, y_pred)
+        dice = 2 * intersection / (truth + prediction + EPSILON)
+        present = tf.cast(truth > 0, tf.float32)
+        classes = tf.reduce_sum(present)
+        return tf.math.divide_no_nan(tf.reduce_sum((1 - dice) * present), classes)
+
+    def get_config(self) -> dict:
+        return {"name": self.name}
+
+
+class CrossEntropy(tf.keras.losses.Loss):
+    """Mean negative log-likelihood over labelled pixels.
+
+    Takes one-hot ``(N, H, W, C)`` with all zeros for void, and probabilities of the same shape.
+    """
+
+    def __init__(self, name: str = "cross_entropy"):
+        super().__init__(name=name)
+
+    def call(self, y_true, y_pred):
+        y_true = tf.cast(y_true, tf.float32)
+        likelihood = tf.reduce_sum(y_true * tf.cast(y_pred, tf.float32), -1)
+        labelled = tf.reduce_sum(y_true, -1)
+        surprise = -tf.math.log(tf.maximum(likelihood, EPSILON)) * labelled
+        return tf.math.divide_no_nan(tf.reduce_sum(surprise), tf.reduce_sum(labelled))
+
+    def get_config(self) -> dict:
+        return {"name": self.name}
+
+
+class SumOfLosses(tf.keras.losses.Loss):
+    """A weighted sum of losses, such as cross-entropy plus Dice.
+
+    Parameters
+    ----------
+    losses : sequence of keras Losses
+    weights : sequence of float, optional
+        Default 1 each.
+    """
+
+    def __init__(self, losses, weights=None, name: str = "sum_of_losses"):
+        super().__init__(name=name)
+        self.losses = list(losses)
+        self.weights = list(weights) if weights is not None else [1.0] * len(self.losses)
+        if len(self.weights) != len(self.losses):
+            raise ValueError(
+                f"{len(self.weights)} weights were given for {len(self.losses)} losses"
+            )
+
+    def call(self, y_true, y_pred):
+        pairs = zip(self.weights, self.losses, strict=True)
+        return tf.add_n([weight * loss(y_true, y_pred) for weight, loss in pairs])
+
+    def get_config(self) -> dict:
+        parts = [tf.keras.losses.serialize(loss) for loss in self.losses]
+        return {"losses": parts, "weights": self.weights, "name": self.name}

@@ -1,0 +1,170 @@
+"""Intersection over union, Dice and accuracy from one confusion matrix over a whole data set."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cityseg_utils.errors import LabelError, ShapeError
+from cityseg_utils.labels import VOID, ClassScheme
+
+
+class ConfusionMatrix:
+    """Counts of pixels by true and predicted class; every score is a ratio of these counts.
+
+    The rules are those of the official Cityscapes scorer: pixels whose truth is void do not count;
+    a void prediction on a labelled pixel is a miss; a class that occurs neither in truth nor in
+    prediction has no score (NaN) and leaves the mean.
+
+    Parameters
+    ----------
+    num_classes : int
+    void : int
+        The train id of pixels to leave out.
+    names : sequence of str, optional
+        Class names, the index of every per-class result; default 0 .. num_classes - 1.
+
+    Attributes
+    ----------
+    counts : ``(C, C + 1) int64``
+        Rows are true classes, columns predicted ones, the last column void predictions.
+    """
+
+    def __init__(self, num_classes: int, void: int = VOID, names: Sequence[str] | None = None):
+        if names is not None and len(names) != num_classes:
+            raise LabelError(f"{len(names)} names were given for {num_classes} classes")
+        self.num_classes = num_classes
+        self.void = void
+        self.names = list(names) if names is not None else list(range(num_classes))
+        self.counts = np.zeros((num_classes, num_classes + 1), np.int64)
+
+    @classmethod
+    def for_scheme(cls, scheme: ClassScheme) -> "ConfusionMatrix":
+        """Return an empty matrix with the scheme's classes and names."""
+        return cls(scheme.num_classes, names=scheme.names)
+
+    def update(self, truth: np.ndarray, prediction: np.ndarray) -> "ConfusionMatrix":
+        """Count one image or a batch.
+
+        Parameters
+        ----------
+        truth : ``(..., H, W)`` integers
+            Train ids, `void` where unlabelled.
+        prediction : ``(..., H, W)`` integers or ``(..., H, W, C)`` floats
+            Train ids, or probabilities whose largest wins.
+
+        Returns
+        -------
+        ConfusionMatrix
+            Itself.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes do not fit together.
+        LabelError
+            If an id is out of range or a probability is not a number. Nothing is counted then.
+        """
+        truth, prediction = np.asarray(truth), np.asarray(prediction)
+        if prediction.ndim == truth.ndim + 1:
+            prediction = self._decide(prediction)
+        if truth.shape != prediction.shape:
+            raise ShapeError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
+        rows, columns = self._check("truth", truth), self._check("prediction", prediction)
+        codes = rows.ravel() * (self.num_classes + 1) + columns.ravel()
+        # Row C collects what is void in truth; it is counted with the rest and dropped.
+        counted = np.bincount(codes, minlength=(self.num_classes + 1) ** 2)
+        self.counts += counted.reshape(self.num_classes + 1, -1)[: self.num_classes]
+        return self
+
+    def _decide(self, probabilities: np.ndarray) -> np.ndarray:
+        if probabilities.shape[-1] != self.num_classes:
+            raise ShapeError(
+                f"the last axis of probabilities has {probabilities.shape[-1]} entries, there are "
+                f"{self.num_classes} classes"
+            )
+        if not np.isfinite(probabilities).all():
+            raise LabelError("the probabilities hold NaN or infinity")
+        return probabilities.argmax(-1)
+
+    def _check(self, what: str, mask: np.ndarray) -> np.ndarray:
+        """Return the mask as small integers with void as `num_classes`."""
+        if not np.issubdtype(mask.dtype, np.integer):
+            raise LabelError(f"{what} must hold integer train ids, it is {mask.dtype}")
+        wrong = (mask != self.void) & ((mask < 0) | (mask >= self.num_classes))
+        if wrong.any():
+            raise LabelError(
+                f"{what} holds {np.unique(mask[wrong])[:10].tolist()}; train ids go from 0 to "
+                f"{self.num_classes - 1}, void is {self.void}"
+            )
+        return np.where(mask == self.void, self.num_classes, mask).astype(np.int64)
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        """Return a new matrix with the counts of both."""
+        if (self.names, self.void) != (other.names, other.void):
+            raise LabelError("only matrices over the same classes can be added")
+        total = ConfusionMatrix(self.num_classes, self.void, self.names)
+        total.counts = self.counts + other.counts
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ConfusionMatrix):
+            return NotImplemented
+        return (self.names, self.void) == (other.names, other.void) and np.array_equal(
+            self.counts, other.counts
+        )
+
+    def __repr__(self) -> str:
+        return f"ConfusionMatrix({self.num_classes} classes, {self.counts.sum()} pixels)"
+
+    @property
+    def intersection(self) -> np.ndarray:
+        """``(C,)``: pixels where truth and prediction agree, per class."""
+        return np.diag(self.counts)
+
+    @property
+    def true_pixels(self) -> np.ndarray:
+        """``(C,)``: pixels that belong to each class."""
+        return self.counts.sum(1)
+
+    @property
+    def predicted_pixels(self) -> np.ndarray:
+        """``(C,)``: labelled pixels that were given to each class."""
+        return self.counts[:, :-1].sum(0)
+
+    def iou(self) -> pd.Series:
+        """Intersection over union, TP / (TP + FP + FN), per class (Everingham et al., 2010)."""
+        union = self.true_pixels + self.predicted_pixels - self.intersection
+        return self._ratio(self.intersection, union, "IoU")
+
+    def dice(self) -> pd.Series:
+        """Dice coefficient, 2 TP / (2 TP + FP + FN), per class (Dice, 1945)."""
+        total = self.true_pixels + self.predicted_pixels
+        return self._ratio(2 * self.intersection, total, "Dice")
+
+    def class_accuracy(self) -> pd.Series:
+        """Share of a class's pixels that were found, TP / (TP + FN), per class."""
+        return self._ratio(self.intersection, self.true_pixels, "accuracy")
+
+    def mean_iou(self) -> float:
+        """Mean of :meth:`iou` over the classes that have one."""
+        return float(self.iou().mean())
+
+    def mean_dice(self) -> float:
+        """Mean of :meth:`dice` over the classes that have one."""
+        return float(self.dice().mean())
+
+    def pixel_accuracy(self) -> float:
+        """Share of labelled pixels that were predicted right."""
+        total = self.counts.sum()
+        return float(self.intersection.sum() / total) if total else np.nan
+
+    def table(self) -> pd.DataFrame:
+        """One row per class: share of labelled pixels, IoU, Dice and accuracy."""
+        share = self._ratio(self.true_pixels, np.full(self.num_classes, self.counts.sum()), "share")
+        return pd.concat([share, self.iou(), self.dice(), self.class_accuracy()], axis=1)
+
+    def _ratio(self, above: np.ndarray, below: np.ndarray, name: str) -> pd.Series:
+        with np.errstate(invalid="ignore"):
+            ratio = np.where(below > 0, above / np.maximum(below, 1), np.nan)
+        return pd.Series(ratio, pd.Index(self.names, name="class"), name=name)

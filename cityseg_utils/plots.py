@@ -1,0 +1,196 @@
+"""Every static figure of the course. Colour is never the only cue: legends carry the names.
+
+Functions return a matplotlib Figure; :func:`show` displays it as a small JPEG with alt text.
+"""
+
+import sys
+from collections.abc import Sequence
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from cityseg_utils.labels import VOID, ClassScheme
+
+DPI = 80
+
+
+def in_notebook() -> bool:
+    """Tell whether this code runs in a Jupyter kernel."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def show(figure: Figure, alt: str, update=None):
+    """Display a figure as JPEG with `alt` as its description for those who cannot see it.
+
+    Parameters
+    ----------
+    figure : Figure
+        Is closed afterwards.
+    alt : str
+        Also the text that stands for the picture where none can be shown.
+    update : handle, optional
+        What an earlier call returned, to replace that picture.
+
+    Returns
+    -------
+    handle or None
+        Outside notebooks, and for a first call without need of updates, it can be ignored.
+    """
+    from IPython.display import display
+
+    content = BytesIO()
+    figure.savefig(content, format="jpeg", dpi=DPI, bbox_inches="tight", pil_kwargs={"quality": 85})
+    plt.close(figure)
+    bundle = {"image/jpeg": content.getvalue(), "text/plain": alt}
+    metadata = {"image/jpeg": {"alt": alt}}
+    if update is not None:
+        update.update(bundle, raw=True, metadata=metadata)
+        return update
+    return display(bundle, raw=True, metadata=metadata, display_id=True)
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, scheme: ClassScheme, opacity: float = 0.6
+) -> np.ndarray:
+    """Lay a mask's colours over its image, ``(H, W, 3) uint8``; void pixels keep the photograph."""
+    mixed = (1 - opacity) * image + opacity * scheme.colorize(mask)
+    return np.where((mask == VOID)[..., None], image, mixed).astype(np.uint8)
+
+
+def error_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Paint where a prediction is right (grey), wrong (orange) and not scored (black)."""
+    picture = np.full((*truth.shape, 3), (200, 200, 200), np.uint8)
+    picture[truth != prediction] = (213, 94, 0)
+    picture[truth == VOID] = 0
+    return picture
+
+
+def grid(
+    pictures: Sequence[Sequence[np.ndarray]],
+    columns: Sequence[str],
+    rows: Sequence[str] | None = None,
+    width: float = 11,
+) -> Figure:
+    """Show rows of pictures under column titles; grey pictures are drawn in grey."""
+    height, wide = pictures[0][0].shape[:2]
+    cell = width / len(columns)
+    shape = (len(pictures), len(columns))
+    figure, axes = plt.subplots(
+        *shape, figsize=(width, cell * height / wide * shape[0] + 0.5), squeeze=False
+    )
+    for r, line in enumerate(pictures):
+        for c, picture in enumerate(line):
+            axes[r, c].imshow(picture, cmap="gray", interpolation="nearest", aspect="auto")
+            axes[r, c].set(xticks=[], yticks=[])
+            if r == 0:
+                axes[r, c].set_title(columns[c], fontsize=11)
+        if rows is not None:
+            axes[r, 0].set_ylabel(rows[r], fontsize=10)
+    figure.tight_layout(pad=0.4)
+    return figure
+
+
+def add_legend(figure: Figure, scheme: ClassScheme, masks: Sequence[np.ndarray]) -> Figure:
+    """Add names and colours of the classes that occur in `masks` below a figure."""
+    present = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
+    handles = [
+        Patch(facecolor=scheme.palette[k] / 255, edgecolor="black", label=scheme.names[k])
+        for k in present
+        if k != VOID
+    ]
+    if VOID in present:
+        handles.append(Patch(facecolor="black", label="void"))
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        ncols=7,
+        fontsize=9,
+        frameon=False,
+    )
+    return figure
+
+
+def pairs(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    scheme: ClassScheme,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Show photographs, their labels and both together, with a legend by name."""
+    lines = [
+        (image, scheme.colorize(mask), overlay(image, mask, scheme))
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    return add_legend(grid(lines, ["photograph", "labels", "both"], names), scheme, masks)
+
+
+def predictions(
+    images: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
+    scheme: ClassScheme,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Show photographs, truth, prediction and where they differ, with a legend by name."""
+    lines = [
+        (image, scheme.colorize(truth), scheme.colorize(guess), error_map(truth, guess))
+        for image, truth, guess in zip(images, truths, predicted, strict=True)
+    ]
+    titles = ["photograph", "truth", "prediction", "errors (orange)"]
+    return add_legend(grid(lines, titles, names), scheme, [*truths, *predicted])
+
+
+def curves(history: pd.DataFrame, epochs: int | None = None) -> Figure:
+    """Plot loss and mean IoU, training and validation, against the epoch."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3))
+    for axis, what, title in zip(axes, ("loss", "mean_iou"), ("loss", "mean IoU"), strict=True):
+        axis.plot(history.index, history[what], "o-", label="training")
+        axis.plot(history.index, history[f"val_{what}"], "s--", label="validation")
+        axis.set(xlabel="epoch", title=title, xlim=(0.5, (epochs or history.index.max()) + 0.5))
+        axis.legend()
+        axis.grid(alpha=0.3)
+    axes[1].set_ylim(bottom=0)
+    figure.tight_layout()
+    return figure
+
+
+def bars(values: pd.Series, title: str, unit: str = "", log: bool = False) -> Figure:
+    """Draw one horizontal bar per entry, its number beside it; NaN is written as absent."""
+    figure, axis = plt.subplots(figsize=(8, 0.26 * len(values) + 0.9))
+    axis.barh([str(name) for name in values.index], values.fillna(0), color="#4477aa")
+    for k, value in enumerate(values):
+        text = " absent" if pd.isna(value) else f" {value:.3g}{unit}"
+        axis.text(0 if pd.isna(value) else value, k, text, va="center", fontsize=9)
+    if log:
+        axis.set_xscale("log")
+    axis.set_title(title)
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def mean_bars(groups: pd.DataFrame, title: str) -> Figure:
+    """Draw grouped horizontal bars: one group per row, one hatch and colour per column."""
+    figure, axis = plt.subplots(figsize=(8, 0.36 * len(groups) + 1))
+    colors, hatches = ("#4477aa", "#ee6677", "#228833", "#ccbb44"), ("", "//", "..", "xx")
+    thick = 0.8 / groups.shape[1]
+    for k, column in enumerate(groups):
+        places = np.arange(len(groups)) + (k - (groups.shape[1] - 1) / 2) * thick
+        axis.barh(
+            places, groups[column].fillna(0), thick, label=column, color=colors[k], hatch=hatches[k]
+        )
+    axis.set_yticks(range(len(groups)), [str(name) for name in groups.index])
+    axis.set_title(title)
+    axis.invert_yaxis()
+    axis.legend()
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,192 @@
+"""From files to arrays a network can take: read, resize, renumber, normalise, one-hot.
+
+Sizes are (height, width). A mask is never interpolated.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cityseg_utils.errors import LabelError, ShapeError
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.storage import read_picture
+
+Size = tuple[int, int]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def read_image(path: Path | str, size: Size | None = None) -> np.ndarray:
+    """Read a photograph as ``(H, W, 3) uint8`` RGB, resized to `size` if given.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no picture.
+    """
+    image = read_picture(path, color=True)
+    return image if size is None else resize_image(image, size)
+
+
+def read_mask(
+    path: Path | str, scheme: ClassScheme | None = None, size: Size | None = None
+) -> np.ndarray:
+    """Read a label mask as ``(H, W) uint8``.
+
+    Parameters
+    ----------
+    path : Path or str
+    scheme : ClassScheme, optional
+        If given, the raw ids become train ids, 255 = void; otherwise they stay raw.
+    size : (height, width), optional
+        Resize to this by nearest neighbour.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or no single-channel picture.
+    LabelError
+        If it holds an id that no class of `scheme` has.
+    """
+    mask = read_picture(path, color=False)
+    if scheme is not None:
+        try:
+            mask = scheme.remap(mask)
+        except LabelError as error:
+            raise LabelError(f"{path}: {error}") from None
+    return mask if size is None else resize_mask(mask, size)
+
+
+def remap(mask: np.ndarray, scheme: ClassScheme) -> np.ndarray:
+    """Turn ``(H, W) uint8`` raw ids into train ids, 255 = void (see `ClassScheme.remap`)."""
+    return scheme.remap(mask)
+
+
+def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
+    """Resize ``(H, W, 3)`` pixels to (height, width): area means down, bilinear up."""
+    height, width = size
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Resize ``(H, W)`` ids to (height, width) by nearest neighbour: no new ids appear.
+
+    Pixel centres are matched exactly (``INTER_NEAREST_EXACT``); OpenCV's plain ``INTER_NEAREST``
+    shifts a mask by up to half a pixel against its image.
+    """
+    height, width = size
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def resize_pair(image: np.ndarray, mask: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Resize an image and its mask to (height, width), each by its own rule.
+
+    Raises
+    ------
+    ShapeError
+        If they differ in size to begin with.
+    """
+    if image.shape[:2] != mask.shape:
+        raise ShapeError(f"the image is {image.shape[:2]} (height, width), its mask {mask.shape}")
+    return resize_image(image, size), resize_mask(mask, size)
+
+
+def normalize(
+    image: np.ndarray,
+    method: str = "unit",
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> np.ndarray:
+    """Bring ``(..., 3) uint8`` pixels to the numbers a network likes, as float32.
+
+    Parameters
+    ----------
+    image : array
+        RGB, 0 .. 255.
+    method : str
+        ``"unit"`` divides by 255; ``"standard"`` then also takes off `mean` and divides by
+        `std`; any other word is a backbone's name, such as ``"resnet34"``, and applies the
+        preprocessing that segmentation-models couples to that backbone's ImageNet weights.
+    mean, std : sequence of 3 floats
+        In units of 0 .. 1, for ``"standard"``.
+    """
+    scale, offset = affine(method, tuple(mean), tuple(std))
+    return image.astype(np.float32) @ scale + offset
+
+
+def denormalize(
+    image: np.ndarray,
+    method: str = "unit",
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> np.ndarray:
+    """Undo :func:`normalize`: float in, ``(..., 3) uint8`` RGB out, rounded and clipped."""
+    scale, offset = affine(method, tuple(mean), tuple(std))
+    pixels = (image - offset) @ np.linalg.inv(scale)
+    return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+
+
+@lru_cache
+def affine(
+    method: str, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (3, 3) scale and (3,) offset, float32, with normalised = pixels @ scale + offset.
+
+    Every normalisation in use can be written so; `pixels` are 0 .. 255.
+    """
+    if method == "unit":
+        return np.eye(3, dtype=np.float32) / np.float32(255), np.zeros(3, np.float32)
+    if method == "standard":
+        scale = np.diag(1 / (255 * np.asarray(std)))
+        return scale.astype(np.float32), np.float32(-np.asarray(mean) / std)
+    preprocess = backbone_preprocessing(method)
+    # A backbone's function may scale, shift and swap channels; three colours and black tell how.
+    probe = np.vstack([255 * np.eye(3), np.zeros((1, 3))]).astype(np.float32)[None]
+    red, green, blue, black = np.asarray(preprocess(probe))[0]
+    scale = np.stack([red - black, green - black, blue - black]) / 255
+    return scale.astype(np.float32), black.astype(np.float32)
+
+
+def backbone_preprocessing(backbone: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return segmentation-models' own preprocessing for a backbone (loads TensorFlow)."""
+    from cityseg_utils.framework import load_segmentation_models
+
+    sm = load_segmentation_models()
+    names = sm.get_available_backbone_names()
+    if backbone not in names:
+        raise ValueError(
+            f"{backbone!r} is neither 'unit' nor 'standard' nor a backbone; backbones are {names}"
+        )
+    return sm.get_preprocessing(backbone)
+
+
+def one_hot(mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """Turn ``(..., H, W) uint8`` train ids into ``(..., H, W, C) float32``; void is all zeros.
+
+    Raises
+    ------
+    LabelError
+        If the mask holds a number that is neither a train id nor 255.
+    """
+    wrong = np.unique(mask[(mask >= num_classes) & (mask != VOID)])
+    if wrong.size:
+        raise LabelError(
+            f"the mask holds {wrong.tolist()}, but train ids end at {num_classes - 1} and void "
+            f"is {VOID}; remap it first"
+        )
+    rows = np.zeros((256, num_classes), np.float32)
+    rows[:num_classes] = np.eye(num_classes)
+    return rows[mask]
+
+
+def from_one_hot(encoded: np.ndarray) -> np.ndarray:
+    """Undo :func:`one_hot`: ``(..., C)`` to train ids, 255 where a pixel is all zeros."""
+    mask = encoded.argmax(-1).astype(np.uint8)
+    mask[encoded.sum(-1) == 0] = VOID
+    return mask

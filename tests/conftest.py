@@ -1,0 +1,100 @@
+"""Fixtures that several test modules share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cityseg_utils  # noqa: F401  (chooses Keras before any test imports TensorFlow)
+from cityseg_utils import minicity
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    """A home of its own for data and runs, and no data set chosen from outside."""
+    monkeypatch.delenv("CITYSEG_DATA", raising=False)
+    monkeypatch.setenv("CITYSEG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def tiny_city(tmp_path_factory):
+    """A MiniCity of 14 scenes of 64 x 128; tests only read it."""
+    root = tmp_path_factory.mktemp("data") / "tiny city"
+    return minicity.generate(root, train=8, val=4, test=2, size=(64, 128))
+
+
+@pytest.fixture(scope="session")
+def write_picture():
+    """Write nested lists or an array as a picture with Pillow, making folders as needed."""
+
+    def write(path, pixels):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def start_python():
+    """Start a script in a Python of its own, with the package and the tests to import."""
+    started = []
+
+    def start(script, *arguments, **env):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            cwd=ROOT,
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("TF_USE", "SM_"))},
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **env,
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_python(start_python):
+    """Run a script to its end in a Python of its own; give what it printed, fail if it failed."""
+
+    def run(script, *arguments, code=0, **env):
+        process = start_python(script, *arguments, **env)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, out + err
+        return out + err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """Wait until something is true while a process runs, or fail when it has ended."""
+
+    def wait(process, true):
+        while not true():
+            try:
+                process.wait(timeout=0.01)
+            except subprocess.TimeoutExpired:
+                continue
+            assert true(), "the process ended first:\n" + "".join(process.communicate())
+
+    return wait

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from cityscapesscripts.helpers.labels import id2label
+from cityscapesscripts.helpers.labels import labels as OFFICIAL
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from cityseg_utils.errors import CitysegError, DataError, LabelError
+from cityseg_utils.labels import (
+    CAMVID,
+    CITYSCAPES,
+    CITYSCAPES_FULL,
+    VOID,
+    ClassScheme,
+    distinct_colors,
+)
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+PAIR = ClassScheme("pair", ("left", "right"), (RED, BLUE), (7, 11), (0, 3))
+
+
+def test_cityscapes_has_19_classes():
+    assert CITYSCAPES.num_classes == 19
+
+
+@pytest.mark.parametrize(
+    "label", [x for x in OFFICIAL if not x.ignoreInEval], ids=lambda label: label.name
+)
+def test_cityscapes_row_is_the_official_one(label):
+    k = label.trainId
+    row = CITYSCAPES.names[k], CITYSCAPES.colors[k], CITYSCAPES.ids[k]
+    assert row == (label.name, label.color, label.id)
+
+
+@pytest.mark.parametrize("raw", range(34))
+def test_remap_gives_the_official_train_id(raw):
+    assert CITYSCAPES.remap(np.uint8([raw])).tolist() == [id2label[raw].trainId]
+
+
+@pytest.mark.parametrize("label", [x for x in OFFICIAL if x.ignoreInEval and x.id >= 0])
+def test_every_ignored_id_is_void(label):
+    assert CITYSCAPES.remap(np.uint8([label.id])).tolist() == [VOID]
+
+
+def test_cityscapes_full_keeps_every_id():
+    ids = np.arange(34, dtype=np.uint8)
+    assert CITYSCAPES_FULL.remap(ids).tolist() == list(range(34))
+    assert CITYSCAPES_FULL.names == tuple(id2label[i].name for i in range(34))
+
+
+def test_camvid_has_11_classes_and_11_is_void():
+    assert CAMVID.num_classes == 11
+    assert CAMVID.remap(np.arange(12, dtype=np.uint8)).tolist() == [*range(11), VOID]
+    assert (CAMVID.names[0], CAMVID.names[3], CAMVID.names[8]) == ("sky", "road", "car")
+
+
+def test_remap_and_unmap_by_hand():
+    raw = np.uint8([[7, 11], [0, 3]])
+    assert PAIR.remap(raw).tolist() == [[0, 1], [VOID, VOID]]
+    assert PAIR.unmap(np.uint8([[0, 1], [VOID, VOID]])).tolist() == [[7, 11], [0, 0]]
+
+
+@pytest.mark.parametrize("scheme", [CITYSCAPES, CAMVID, PAIR], ids=lambda scheme: scheme.name)
+@given(data=st.data())
+def test_unmap_then_remap_changes_nothing(scheme, data):
+    train_ids = st.sampled_from([*range(scheme.num_classes), VOID])
+    mask = data.draw(arrays(np.uint8, array_shapes(max_dims=3), elements=train_ids))
+    back = scheme.remap(scheme.unmap(mask))
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back, mask)
+
+
+@pytest.mark.parametrize("unknown", [34, 99, 255])
+def test_unknown_id_is_named(unknown):
+    with pytest.raises(LabelError, match=rf"\b{unknown} \(2 pixels\)"):
+        CITYSCAPES.remap(np.uint8([[7, unknown], [unknown, 8]]))
+
+
+def test_unmap_names_what_is_no_train_id():
+    with pytest.raises(LabelError, match="19"):
+        CITYSCAPES.unmap(np.uint8([0, 19]))
+
+
+def test_unmap_refuses_void_where_the_scheme_has_none():
+    with pytest.raises(LabelError, match="255"):
+        CITYSCAPES_FULL.unmap(np.uint8([VOID]))
+
+
+def test_colorize_paints_void_black():
+    painted = PAIR.colorize(np.uint8([[0, 1, VOID]]))
+    assert painted.tolist() == [[list(RED), list(BLUE), [0, 0, 0]]]
+
+
+def test_to_frame_has_one_row_per_class():
+    frame = PAIR.to_frame()
+    assert frame.index.tolist() == [0, 1]
+    assert frame["name"].tolist() == ["left", "right"]
+    assert frame["id"].tolist() == [7, 11]
+
+
+def test_from_masks_numbers_the_values_of_all_files_from_0(tmp_path, write_picture):
+    masks = ([[26, 0], [0, 0]], [[7, 7], [7, 7]], [[7, 11], [26, 7]])
+    paths = [write_picture(tmp_path / f"{k}.png", mask) for k, mask in enumerate(masks)]
+    scheme = ClassScheme.from_masks(paths, names={7: "road"})
+    assert scheme.ids == (0, 7, 11, 26)
+    assert scheme.names == ("id 0", "road", "id 11", "id 26")
+    assert scheme.remap(np.uint8([0, 7, 11, 26])).tolist() == [0, 1, 2, 3]
+
+
+def test_from_masks_without_masks_is_refused():
+    with pytest.raises(LabelError, match="no masks"):
+        ClassScheme.from_masks([])
+
+
+def test_from_masks_names_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match="lost.png"):
+        ClassScheme.from_masks([tmp_path / "lost.png"])
+
+
+@pytest.mark.parametrize(
+    ("names", "colors", "ids", "void"),
+    [
+        (("a", "b"), (RED, BLUE), (1,), ()),
+        (("a", "b"), (RED,), (1, 2), ()),
+        (("a", "b"), (RED, BLUE), (1, 1), ()),
+        (("a", "b"), (RED, BLUE), (1, 2), (2,)),
+        (("a", "a"), (RED, BLUE), (1, 2), ()),
+        (("a", "b"), (RED, BLUE), (1, 256), ()),
+        (("a", "b"), (RED, BLUE), (-1, 2), ()),
+    ],
+    ids=["few ids", "few colours", "id twice", "id is void", "name twice", "256", "negative"],
+)
+def test_bad_scheme_is_refused(names, colors, ids, void):
+    with pytest.raises(LabelError, match="broken"):
+        ClassScheme("broken", names, colors, ids, void)
+
+
+def test_no_class_may_take_the_number_of_void(tmp_path, write_picture):
+    path = write_picture(tmp_path / "all.png", np.arange(256).reshape(16, 16))
+    with pytest.raises(CitysegError, match="255"):
+        ClassScheme.from_masks([path])
+
+
+def test_distinct_colors_differ():
+    assert len(set(distinct_colors(40))) == 40

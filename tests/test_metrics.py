@@ -1,0 +1,184 @@
+import math
+
+import numpy as np
+import pytest
+from cityscapesscripts.helpers.labels import id2label
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from cityseg_utils.errors import LabelError, ShapeError
+from cityseg_utils.labels import CITYSCAPES, VOID
+from cityseg_utils.metrics import ConfusionMatrix
+
+CLASSES = 4
+NAN = math.nan
+masks = arrays(np.uint8, (3, 5, 6), elements=st.sampled_from([*range(CLASSES), VOID]))
+
+
+def matrix(truth, prediction, classes=CLASSES):
+    return ConfusionMatrix(classes).update(np.asarray(truth), np.asarray(prediction))
+
+
+def by_sets(truth, prediction, k):
+    """IoU and Dice of class k from two sets of pixels."""
+    labelled = truth != VOID
+    is_k = set(np.flatnonzero(labelled & (truth == k)))
+    called_k = set(np.flatnonzero(labelled & (prediction == k)))
+    if not is_k | called_k:
+        return NAN, NAN
+    both = len(is_k & called_k)
+    return both / len(is_k | called_k), 2 * both / (len(is_k) + len(called_k))
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "expected"),
+    [
+        ([[0, 0, 0], [1, 1, 1], [2, 2, 2]], [[0, 0, 0], [1, 1, 1], [2, 2, 2]], [1, 1, 1]),
+        ([[0, 0, 0], [1, 1, 1], [2, 2, 2]], [[1, 1, 1], [2, 2, 2], [0, 0, 0]], [0, 0, 0]),
+        ([[0, 0, 0], [0, 0, 0], [1, 1, 1]], [[0, 0, 0], [0, 0, 0], [0, 0, 0]], [6 / 9, 0, NAN]),
+        ([[0, 0, 1], [0, 0, 1], [0, 0, 1]], [[0, 1, 1], [0, 1, 1], [0, 1, 1]], [0.5, 0.5, NAN]),
+        ([[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 2], [0, 0, 0], [0, 0, 0]], [8 / 9, NAN, 0]),
+        ([[0, 0, 255], [1, 1, 255], [1, 1, 255]], [[0, 0, 2], [1, 1, 2], [1, 0, 2]], [2 / 3, 0.75, NAN]),
+        ([[0, 0, 0], [0, 0, 0], [1, 1, 1]], [[0, 0, 255], [0, 0, 255], [1, 1, 1]], [4 / 6, 1, NAN]),
+        ([[255, 255, 255]] * 3, [[0, 1, 2]] * 3, [NAN, NAN, NAN]),
+    ],
+    ids=["right", "wrong", "one class", "half", "alarm", "void truth", "void said", "all void"],
+)
+def test_iou_by_hand(truth, prediction, expected):
+    np.testing.assert_allclose(matrix(truth, prediction, 3).iou(), expected, rtol=1e-12)
+
+
+def test_every_score_by_hand():
+    result = matrix([[0, 0, 0, 1]], [[0, 0, 1, 1]], 3)
+    assert result.counts.tolist() == [[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(result.iou(), [2 / 3, 1 / 2, NAN])
+    np.testing.assert_allclose(result.dice(), [4 / 5, 2 / 3, NAN])
+    np.testing.assert_allclose(result.class_accuracy(), [2 / 3, 1, NAN])
+    assert result.mean_iou() == pytest.approx(7 / 12)
+    assert result.mean_dice() == pytest.approx(11 / 15)
+    assert result.pixel_accuracy() == 0.75
+    np.testing.assert_allclose(result.table()["share"], [0.75, 0.25, 0])
+
+
+@given(masks, masks)
+def test_iou_and_dice_equal_their_definition_by_sets(truth, prediction):
+    result = matrix(truth, prediction)
+    expected = [by_sets(truth.ravel(), prediction.ravel(), k) for k in range(CLASSES)]
+    np.testing.assert_allclose(np.column_stack([result.iou(), result.dice()]), expected, rtol=1e-12)
+
+
+@given(masks, masks, st.permutations(range(3)))
+def test_order_and_batching_do_not_matter(truth, prediction, order):
+    singly = ConfusionMatrix(CLASSES)
+    for k in order:
+        singly.update(truth[k], prediction[k])
+    assert singly == matrix(truth, prediction)
+
+
+@given(masks, masks)
+def test_adding_matrices_equals_counting_everything_in_one(truth, prediction):
+    parts = [matrix(truth[k], prediction[k]) for k in range(3)]
+    assert parts[0] + parts[1] + parts[2] == matrix(truth, prediction)
+
+
+@given(masks, masks)
+def test_iou_is_dice_over_two_minus_dice(truth, prediction):
+    result = matrix(truth, prediction)
+    np.testing.assert_allclose(result.iou(), result.dice() / (2 - result.dice()), rtol=1e-12)
+
+
+@given(masks)
+def test_perfect_prediction_scores_1(truth):
+    scores = matrix(truth, truth).iou().dropna()
+    assert len(scores) == len(set(truth.ravel()) - {VOID})
+    assert (scores == 1).all()
+
+
+@given(masks, masks, masks)
+def test_what_is_predicted_on_void_changes_nothing(truth, prediction, other):
+    changed = np.where(truth == VOID, other, prediction)
+    assert matrix(truth, changed) == matrix(truth, prediction)
+
+
+@given(masks)
+def test_probabilities_count_as_their_largest(truth):
+    probabilities = np.random.default_rng(0).random((*truth.shape, CLASSES), np.float32)
+    assert matrix(truth, probabilities) == matrix(truth, probabilities.argmax(-1))
+
+
+@pytest.mark.parametrize("void_id", [255, 4, -1])
+def test_void_may_be_another_number(void_id):
+    result = ConfusionMatrix(2, void=void_id).update(np.int32([[0, 1, void_id]]), np.int32([[0, 0, 0]]))
+    np.testing.assert_allclose(result.iou(), [0.5, 0])
+
+
+FINE = np.zeros((2, 2), np.uint8)
+SURE = np.ones((2, 2, CLASSES), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "error"),
+    [
+        (FINE, np.where(SURE > 0, np.nan, SURE), LabelError),
+        (FINE, SURE * np.inf, LabelError),
+        (FINE, SURE[..., :3], ShapeError),
+        (FINE, FINE[:1], ShapeError),
+        (FINE[:1], SURE, ShapeError),
+        (FINE, FINE + 4, LabelError),
+        (FINE + 4, FINE, LabelError),
+        (FINE, FINE.astype(int) - 1, LabelError),
+        (FINE, FINE + 0.5, LabelError),
+    ],
+    ids=["NaN", "infinity", "3 of 4", "short", "tall", "4 said", "4 true", "negative", "float"],
+)
+def test_a_refused_update_counts_nothing(truth, prediction, error):
+    result = matrix(FINE, FINE)
+    with pytest.raises(error):
+        result.update(truth, prediction)
+    assert result == matrix(FINE, FINE)
+
+
+def test_nothing_counted_gives_nan():
+    empty = ConfusionMatrix(3)
+    assert math.isnan(empty.mean_iou())
+    assert math.isnan(empty.pixel_accuracy())
+
+
+def test_scores_carry_the_names_of_the_scheme():
+    assert ConfusionMatrix.for_scheme(CITYSCAPES).iou().index.tolist() == list(CITYSCAPES.names)
+
+
+def test_matrices_over_different_classes_cannot_be_added():
+    with pytest.raises(LabelError):
+        ConfusionMatrix(3) + ConfusionMatrix(4)
+
+
+def test_one_name_per_class():
+    with pytest.raises(LabelError):
+        ConfusionMatrix(3, names=["a", "b"])
+
+
+def test_class_iou_equals_the_official_scorer(tiny_city, tmp_path, monkeypatch):
+    """Noisy predictions with void in them, and with classes that never occur."""
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the scorer is older than NumPy 2.4
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+
+    truths = sorted(tiny_city.glob("gtFine/val/*/*labelIds.png"))
+    assert len(truths) == 4
+    rng, ours, files = np.random.default_rng(0), ConfusionMatrix.for_scheme(CITYSCAPES), []
+    for k, path in enumerate(truths):
+        raw = np.array(Image.open(path))
+        noise = rng.choice([0, 3, 4, 7, 8, 11, 21, 26], raw.shape).astype(np.uint8)
+        predicted = np.where(rng.random(raw.shape) < 0.3, noise, raw)
+        files.append(str(tmp_path / f"{k}.png"))
+        Image.fromarray(predicted).save(files[-1])
+        ours.update(CITYSCAPES.remap(raw), CITYSCAPES.remap(predicted))
+    for option, value in {"quiet": True, "evalInstLevelScore": False, "JSONOutput": False}.items():
+        monkeypatch.setattr(official.args, option, value)
+    result = official.evaluateImgLists(files, [str(path) for path in truths], official.args)
+    expected = [result["classScores"][id2label[i].name] for i in CITYSCAPES.ids]
+    assert any(map(math.isnan, expected))
+    np.testing.assert_allclose(ours.iou(), expected, atol=1e-9)
+    assert ours.mean_iou() == pytest.approx(result["averageScoreClasses"], abs=1e-9)

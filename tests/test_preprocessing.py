@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from cityseg_utils import preprocessing
+from cityseg_utils.errors import DataError, LabelError, ShapeError
+from cityseg_utils.labels import CITYSCAPES, VOID
+from cityseg_utils.preprocessing import (
+    denormalize,
+    from_one_hot,
+    normalize,
+    one_hot,
+    read_image,
+    read_mask,
+    remap,
+    resize_image,
+    resize_mask,
+    resize_pair,
+)
+
+BACKBONES = ["resnet34", "vgg16", "mobilenetv2", "efficientnetb0"]
+METHODS = ["unit", "standard", *BACKBONES]
+EVERY_VALUE = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+COLORS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+sides = st.integers(1, 40)
+
+
+def test_read_image_gives_rgb_at_the_wanted_size(tmp_path, write_picture):
+    path = write_picture(tmp_path / "red.png", [[[200, 10, 20]] * 4] * 6)
+    assert read_image(path)[0, 0].tolist() == [200, 10, 20]
+    small = read_image(path, (3, 2))
+    assert (small.shape, small.dtype) == ((3, 2, 3), np.uint8)
+
+
+def test_read_mask_stays_raw_without_a_scheme(tmp_path, write_picture):
+    path = write_picture(tmp_path / "mask.png", [[7, 8], [0, 26]])
+    assert read_mask(path).tolist() == [[7, 8], [0, 26]]
+    assert read_mask(path, CITYSCAPES).tolist() == [[0, 1], [VOID, 13]]
+    assert read_mask(path, CITYSCAPES, (4, 2)).shape == (4, 2)
+
+
+def test_read_mask_names_the_file_of_an_unknown_id(tmp_path, write_picture):
+    path = write_picture(tmp_path / "strange.png", [[7, 77]])
+    with pytest.raises(LabelError, match=r"strange\.png.*77"):
+        read_mask(path, CITYSCAPES)
+
+
+def test_read_mask_refuses_a_colour_rendering(tmp_path, write_picture):
+    path = write_picture(tmp_path / "painted.png", CITYSCAPES.colorize(np.uint8([[0, 1]])))
+    with pytest.raises(DataError, match="colour rendering"):
+        read_mask(path)
+
+
+def test_remap_is_the_scheme_s():
+    assert remap(np.uint8([[7, 0]]), CITYSCAPES).tolist() == [[0, VOID]]
+
+
+@given(
+    mask=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)),
+    height=sides,
+    width=sides,
+)
+def test_resizing_a_mask_makes_no_new_ids(mask, height, width):
+    resized = resize_mask(mask, (height, width))
+    assert (resized.shape, resized.dtype) == ((height, width), np.uint8)
+    assert set(np.unique(resized)) <= set(np.unique(mask))
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9)), st.integers(1, 4))
+def test_enlarging_a_mask_by_a_whole_number_repeats_its_pixels(mask, factor):
+    height, width = mask.shape
+    enlarged = resize_mask(mask, (factor * height, factor * width))
+    np.testing.assert_array_equal(enlarged, mask.repeat(factor, 0).repeat(factor, 1))
+
+
+def test_shrinking_an_image_takes_area_means():
+    image = np.uint8([[[0] * 3, [100] * 3], [[100] * 3, [200] * 3]])
+    assert resize_image(image, (1, 1)).tolist() == [[[100, 100, 100]]]
+
+
+@given(blocks=arrays(bool, (4, 6)), factor=st.sampled_from([2, 4]))
+def test_a_mask_painted_into_the_image_stays_aligned(blocks, factor):
+    mask = blocks.repeat(4, 0).repeat(4, 1).astype(np.uint8)
+    image, small = resize_pair(mask[..., None].repeat(3, 2) * 255, mask, (16 // factor, 24 // factor))
+    np.testing.assert_array_equal(image[..., 0], small * 255)
+
+
+@pytest.mark.parametrize("width", [16, 24, 48, 100])
+def test_an_edge_lies_at_the_same_place_in_image_and_mask(width):
+    """Wherever the edge is, both see it within half a pixel, and no side is favoured."""
+    gaps = []
+    for edge in range(1, 64):
+        mask = np.zeros((4, 64), np.uint8)
+        mask[:, :edge] = 1
+        image, resized = resize_pair(mask[..., None].repeat(3, 2) * 255, mask, (4, width))
+        gaps.append(image[0, :, 0].sum() / 255 - resized[0].sum())
+    assert np.abs(gaps).max() < 0.5 * max(1, width / 64) + 0.05
+    assert abs(np.mean(gaps)) < 0.05
+
+
+def test_resize_pair_refuses_different_sizes():
+    with pytest.raises(ShapeError, match=r"\(4, 6\).*\(4, 5\)"):
+        resize_pair(np.zeros((4, 6, 3), np.uint8), np.zeros((4, 5), np.uint8), (2, 2))
+
+
+def test_unit_and_standard_by_hand():
+    image = np.uint8([[[0, 51, 255]]])
+    np.testing.assert_allclose(normalize(image, "unit"), [[[0, 0.2, 1]]], rtol=1e-6)
+    expected = [[[-0.485 / 0.229, (0.2 - 0.456) / 0.224, (1 - 0.406) / 0.225]]]
+    np.testing.assert_allclose(normalize(image, "standard"), expected, rtol=1e-5)
+
+
+def test_standard_takes_the_mean_and_deviation_of_ones_own_data():
+    image = np.uint8([[[255, 0, 51]]])
+    result = normalize(image, "standard", mean=[0.5] * 3, std=[0.5] * 3)
+    np.testing.assert_allclose(result, [[[1, -1, -0.6]]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("image", [EVERY_VALUE, COLORS], ids=["every value", "colours"])
+def test_denormalize_undoes_normalize(method, image):
+    normalized = normalize(image, method)
+    assert normalized.dtype == np.float32
+    back = denormalize(normalized, method)
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back, image)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_backbone_normalization_is_segmentation_models_own(backbone):
+    own = preprocessing.backbone_preprocessing(backbone)(COLORS.astype(np.float32))
+    np.testing.assert_allclose(normalize(COLORS, backbone), own, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_normalization_is_refused():
+    with pytest.raises(ValueError, match="resnet99"):
+        normalize(COLORS, "resnet99")
+
+
+def test_one_hot_by_hand():
+    encoded = one_hot(np.uint8([[0, 1], [2, VOID]]), 3)
+    assert encoded.dtype == np.float32
+    assert encoded.tolist() == [[[1, 0, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 0]]]
+
+
+@given(st.data(), st.integers(1, 40))
+@settings(max_examples=50)
+def test_from_one_hot_undoes_one_hot(data, classes):
+    train_ids = st.sampled_from([*range(classes), VOID])
+    mask = data.draw(arrays(np.uint8, array_shapes(max_dims=3), elements=train_ids))
+    np.testing.assert_array_equal(from_one_hot(one_hot(mask, classes)), mask)
+
+
+def test_one_hot_names_what_is_no_train_id():
+    with pytest.raises(LabelError, match=r"\[3, 7\].*2"):
+        one_hot(np.uint8([[0, 3], [7, VOID]]), 3)
