@@ -22,6 +22,9 @@ BUILD = ROOT / "build"
 _QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
+_IGNORED = {"nbval-ignore-output", "nbval-skip"}
+
+
 def lessons(chosen: list[str], solutions: bool = False) -> list[Path]:
     """Return the notebooks whose numbers are in `chosen` (all if it is empty), in order."""
     folders = [NOTEBOOKS, NOTEBOOKS / "solutions"] if solutions else [NOTEBOOKS]
@@ -40,13 +43,33 @@ def parameters(notebook: Path) -> set[str]:
     return set()
 
 
+def why_unchecked(notebook) -> str | None:
+    """Say why running a notebook under nbval would prove little, or None if it proves enough."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if any(cell.execution_count is None for cell in code):
+        return "has cells that were never run; store it again with `make notebooks`"
+    ignored = [cell for cell in code if _IGNORED & set(cell.metadata.get("tags", []))]
+    if len(ignored) > len(code) / 4:
+        return f"{len(ignored)} of {len(code)} cells are not compared, a quarter at most may be"
+    compared = [cell for cell in code if cell not in ignored and _has_text(cell)]
+    if len(compared) < len(code) / 3:
+        return f"{len(compared)} of {len(code)} cells have text to compare, a third must"
+    return None
+
+
+def _has_text(cell) -> bool:
+    return any("text" in x or "text/plain" in x.get("data", {}) for x in cell.outputs)
+
+
 def run(chosen: list[str], params: list[str]) -> int:
-    """Execute lessons with papermill into ``build/``, as HTML too; print time and memory of each."""
+    """Execute lessons with papermill into ``build/``, and as HTML; print time and memory."""
     BUILD.mkdir(exist_ok=True)
     wanted = dict(param.split("=", 1) for param in params)
     known = set().union(*(parameters(path) for path in lessons(chosen)))
     if wanted.keys() - known:
-        raise SystemExit(f"no lesson has {sorted(wanted.keys() - known)}; there are {sorted(known)}")
+        raise SystemExit(
+            f"no lesson has {sorted(wanted.keys() - known)}; there are {sorted(known)}"
+        )
     rows = []
     for notebook in lessons(chosen):
         target = BUILD / notebook.name
@@ -72,7 +95,7 @@ def run(chosen: list[str], params: list[str]) -> int:
 
 
 def store(chosen: list[str]) -> int:
-    """Execute lessons and solutions in place, in order, and keep only what belongs in the history."""
+    """Execute lessons and solutions in place; keep only what belongs in the history."""
     for notebook in lessons(chosen, solutions=True):
         print(notebook.relative_to(ROOT), flush=True)
         _jupyter(
@@ -99,15 +122,18 @@ def address(url: str) -> int:
         raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
     pyproject = ROOT / "pyproject.toml"
     old = re.search(r'^Repository = "(.+)"$', pyproject.read_text(), re.M)[1]
-    changed = [(old, url), (old.removeprefix("https://"), url.removeprefix("https://"))]
     # Colab's links name the repository as github/OWNER/NAME.
-    changed.append((old.replace("https://github.com", "github"), url.replace("https://github.com", "github")))
+    changed = [(old, url), (_in_colab(old), _in_colab(url))]
     for path in [pyproject, ROOT / "README.md", *lessons([], solutions=True)]:
         text = path.read_text(encoding="utf-8")
         for before, after in changed:
             text = text.replace(before, after)
         storage.write_bytes(path, text.encode("utf-8"))
     return 0
+
+
+def _in_colab(url: str) -> str:
+    return url.replace("https://github.com/", "colab.research.google.com/github/")
 
 
 def _jupyter(*arguments: str) -> None:

@@ -30,7 +30,7 @@ class Verdict:
 
 
 def _judge(answer, expected, task: str, hint: str, praise: str) -> Verdict:
-    """Compare an answer with the expected one; numbers may differ by rounding to 3 digits."""
+    """Compare an answer with the expected one; measured numbers may be rounded to 3 digits."""
     if _is_stub(answer):
         return Verdict(UNTOUCHED, task)
     try:
@@ -65,6 +65,8 @@ def _agree(answer, expected) -> bool:
     if isinstance(expected, (str, bool, set)):
         kinds = (bool, np.bool_) if isinstance(expected, bool) else type(expected)
         return isinstance(answer, kinds) and answer == expected
+    if isinstance(expected, int):  # whole numbers are counted, not measured
+        return np.ndim(answer) == 0 and float(answer) == expected
     if isinstance(expected, dict):
         return {k: int(v) for k, v in dict(answer).items()} == expected
     answer, expected = np.asarray(answer, float), np.asarray(expected, float)

@@ -1,8 +1,8 @@
 """The only place that chooses Keras.
 
 segmentation-models is written for Keras 2, which lives on as the package ``tf-keras``. TensorFlow
-takes it instead of Keras 3 when ``TF_USE_LEGACY_KERAS=1`` is set *before* TensorFlow is imported, so
-``import cityseg_utils`` has to come before ``import tensorflow``.
+takes it instead of Keras 3 when ``TF_USE_LEGACY_KERAS=1`` is set *before* TensorFlow is imported,
+so ``import cityseg_utils`` has to come before ``import tensorflow``.
 """
 
 import os

@@ -47,8 +47,8 @@ def build_model(
         raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
     if any(n is not None and n % 32 for n in input_shape[:2]):
         raise ValueError(
-            f"height and width must be multiples of 32, got {tuple(input_shape)}: the encoder halves "
-            "them five times"
+            f"height and width must be multiples of 32, got {tuple(input_shape)}: the encoder "
+            "halves them five times"
         )
     sm = load_segmentation_models()
     try:
@@ -62,8 +62,8 @@ def build_model(
     except Exception as error:
         if encoder_weights == "imagenet" and "URL fetch failure" in str(error):
             raise StorageError(
-                f"the ImageNet weights of {backbone} cannot be fetched ({error}). Without a network "
-                "build the model with encoder_weights=None"
+                f"the ImageNet weights of {backbone} cannot be fetched ({error}). Without a "
+                "network build the model with encoder_weights=None"
             ) from error
         raise
     if batch_norm_momentum is not None:

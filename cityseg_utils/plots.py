@@ -95,7 +95,9 @@ def grid(
     return figure
 
 
-def add_legend(figure: Figure, scheme: ClassScheme, masks: Sequence[np.ndarray]) -> Figure:
+def add_legend(
+    figure: Figure, scheme: ClassScheme, masks: Sequence[np.ndarray], columns: int = 7
+) -> Figure:
     """Add names and colours of the classes that occur in `masks` below a figure."""
     present = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
     handles = [
@@ -109,7 +111,7 @@ def add_legend(figure: Figure, scheme: ClassScheme, masks: Sequence[np.ndarray])
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        ncols=7,
+        ncols=columns,
         fontsize=9,
         frameon=False,
     )

@@ -89,7 +89,7 @@ def write_whole(path: Path | str) -> Iterator[Path]:
         box = tempfile.mkdtemp(prefix=".writing-", dir=path.parent)
         temporary = Path(box) / path.name
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if isinstance(error, StorageError) or error.errno is None:
             raise

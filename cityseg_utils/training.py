@@ -75,7 +75,7 @@ class Run:
     Attributes
     ----------
     folder : Path
-        Holds ``config.json``, ``history.csv``, ``best.weights.h5``, ``result.json`` and a
+        Holds ``config.json``, ``history.csv``, ``best.h5``, ``result.json`` and a
         TensorBoard log.
     history : DataFrame
         One row per epoch, from 1; the columns are the logs of Keras and ``seconds``.
@@ -144,7 +144,7 @@ def fit(
     reused = (folder / "result.json").is_file()
     if not reused:
         _train(model, train, val, epochs, folder, config, callbacks, progress)
-    model.load_weights(folder / "best.weights.h5")
+    model.load_weights(folder / "best.h5")
     return Run(folder, _read_history(folder), reused)
 
 
@@ -157,7 +157,7 @@ def _describe(model, train, val, epochs: int) -> dict:
         weights.update(array.tobytes())
     loss = model.loss
     return {
-        "network": hashlib.sha256(model.to_json().encode()).hexdigest()[:16],
+        "network": _fingerprint(model),
         "parameters": model.count_params(),
         "first_weights": weights.hexdigest()[:16],
         "optimizer": tf.keras.optimizers.serialize(model.optimizer),
@@ -167,6 +167,15 @@ def _describe(model, train, val, epochs: int) -> dict:
         "val": val.config,
         "epochs": epochs,
     }
+
+
+def _fingerprint(model) -> str:
+    """Hash the layers' kinds, settings and shapes; names count up with every model."""
+    layers = [
+        (type(layer).__name__, {**layer.get_config(), "name": ""}, layer.output_shape)
+        for layer in model.layers
+    ]
+    return hashlib.sha256(repr(layers).encode()).hexdigest()[:16]
 
 
 def _train(model, train, val, epochs, folder, config, callbacks, progress):
@@ -241,11 +250,11 @@ class _Keeper(tf.keras.callbacks.Callback):
         self.history.index.name = "epoch"
         storage.write_bytes(self.folder / "history.csv", self.history.to_csv().encode())
         if self.history[MONITOR].idxmax() == epoch + 1:
-            with storage.write_whole(self.folder / "best.weights.h5") as temporary:
-                self.model.save_weights(temporary, save_format="h5")
+            with storage.write_whole(self.folder / "best.h5") as temporary:
+                self.model.save_weights(temporary)
         if epoch + 1 == self.params["epochs"]:
-            with storage.write_whole(self.folder / "last.weights.h5") as temporary:
-                self.model.save_weights(temporary, save_format="h5")
+            with storage.write_whole(self.folder / "last.h5") as temporary:
+                self.model.save_weights(temporary)
         self.finished.assign(epoch + 1)
         self.manager.save(checkpoint_number=epoch + 1)
 
@@ -268,7 +277,8 @@ class _Progress(tf.keras.callbacks.Callback):
         self.bar.update()
 
     def on_epoch_end(self, epoch, logs=None):
-        text = f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.3f}, {MONITOR} {logs[MONITOR]:.3f}"
+        scores = f"loss {logs['loss']:.3f}, {MONITOR} {logs[MONITOR]:.3f}"
+        text = f"epoch {epoch + 1}/{self.epochs}: {scores}"
         self.bar.set_description(text)
         if plots.in_notebook():
             curves = plots.curves(self.keeper.history, self.epochs)

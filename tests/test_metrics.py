@@ -40,7 +40,11 @@ def by_sets(truth, prediction, k):
         ([[0, 0, 0], [0, 0, 0], [1, 1, 1]], [[0, 0, 0], [0, 0, 0], [0, 0, 0]], [6 / 9, 0, NAN]),
         ([[0, 0, 1], [0, 0, 1], [0, 0, 1]], [[0, 1, 1], [0, 1, 1], [0, 1, 1]], [0.5, 0.5, NAN]),
         ([[0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 2], [0, 0, 0], [0, 0, 0]], [8 / 9, NAN, 0]),
-        ([[0, 0, 255], [1, 1, 255], [1, 1, 255]], [[0, 0, 2], [1, 1, 2], [1, 0, 2]], [2 / 3, 0.75, NAN]),
+        (
+            [[0, 0, 255], [1, 1, 255], [1, 1, 255]],
+            [[0, 0, 2], [1, 1, 2], [1, 0, 2]],
+            [2 / 3, 0.75, NAN],
+        ),
         ([[0, 0, 0], [0, 0, 0], [1, 1, 1]], [[0, 0, 255], [0, 0, 255], [1, 1, 1]], [4 / 6, 1, NAN]),
         ([[255, 255, 255]] * 3, [[0, 1, 2]] * 3, [NAN, NAN, NAN]),
     ],
@@ -110,7 +114,9 @@ def test_probabilities_count_as_their_largest(truth):
 
 @pytest.mark.parametrize("void_id", [255, 4, -1])
 def test_void_may_be_another_number(void_id):
-    result = ConfusionMatrix(2, void=void_id).update(np.int32([[0, 1, void_id]]), np.int32([[0, 0, 0]]))
+    result = ConfusionMatrix(2, void=void_id).update(
+        np.int32([[0, 1, void_id]]), np.int32([[0, 0, 0]])
+    )
     np.testing.assert_allclose(result.iou(), [0.5, 0])
 
 

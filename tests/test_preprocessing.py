@@ -83,11 +83,13 @@ def test_shrinking_an_image_takes_area_means():
 @given(blocks=arrays(bool, (4, 6)), factor=st.sampled_from([2, 4]))
 def test_a_mask_painted_into_the_image_stays_aligned(blocks, factor):
     mask = blocks.repeat(4, 0).repeat(4, 1).astype(np.uint8)
-    image, small = resize_pair(mask[..., None].repeat(3, 2) * 255, mask, (16 // factor, 24 // factor))
+    image, small = resize_pair(
+        mask[..., None].repeat(3, 2) * 255, mask, (16 // factor, 24 // factor)
+    )
     np.testing.assert_array_equal(image[..., 0], small * 255)
 
 
-@pytest.mark.parametrize("width", [16, 24, 48, 100])
+@pytest.mark.parametrize("width", [24, 48, 100])
 def test_an_edge_lies_at_the_same_place_in_image_and_mask(width):
     """Wherever the edge is, both see it within half a pixel, and no side is favoured."""
     gaps = []

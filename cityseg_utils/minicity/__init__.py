@@ -1,7 +1,7 @@
 """MiniCity: street scenes drawn from a seed, in the exact folder tree of Cityscapes.
 
-``scene`` says what stands where in a street, in metres, and projects it to polygons; ``render`` turns
-polygons into a picture and a label map; this module writes the data set.
+``scene`` says what stands where in a street, in metres, and projects it to polygons; ``render``
+turns polygons into a picture and a label map; this module writes the data set.
 """
 
 import json

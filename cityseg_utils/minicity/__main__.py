@@ -19,6 +19,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def main() -> int:
+    """Parse the command line and draw the city."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.minicity", description=__doc__)
     parser.add_argument("root", type=Path)
     for split, number in DEFAULT.items():

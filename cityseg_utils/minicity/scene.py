@@ -13,7 +13,7 @@ RGB = tuple[float, float, float]
 
 @dataclass
 class Shape:
-    """One labelled polygon, ``(N, 2) float`` pixels (x, y), and unlabelled details painted on it."""
+    """One labelled polygon, ``(N, 2) float`` pixels (x, y), and details painted on it."""
 
     label: str
     polygon: np.ndarray
@@ -69,7 +69,11 @@ class Camera:
         """Project ``(N, 3)`` metres to ``(N, 2)`` pixels; points must lie ahead (z > 0)."""
         x, y, z = np.asarray(points, float).T
         return np.stack(
-            [self.center + self.focal * (x - self.aside) / z, self.horizon + self.focal * (1.2 - y) / z], axis=1
+            [
+                self.center + self.focal * (x - self.aside) / z,
+                self.horizon + self.focal * (1.2 - y) / z,
+            ],
+            axis=1,
         )
 
     def upright(self, x: float, z: float, outline) -> np.ndarray:
@@ -210,17 +214,11 @@ def _tree(scene, camera, style, rng, z, x):
     ragged = radius * rng.uniform(0.75, 1.15, angle.size)
     crown = np.column_stack([ragged * np.cos(angle), trunk + radius + 1.2 * ragged * np.sin(angle)])
     green = tuple(np.array((78, 102, 58)) * rng.uniform(0.7, 1.2))
-    spots = [
-        (
-            camera.upright(
-                x,
-                z,
-                _disc(*rng.uniform(-0.6, 0.6, 2) * radius, radius * 0.25) + (0, trunk + radius),
-            ),
-            tuple(np.multiply(green, rng.uniform(0.6, 1.3))),
-        )
-        for _ in range(10)
-    ]
+    spots = []
+    for _ in range(10):
+        aside, above = rng.uniform(-0.6, 0.6, 2) * radius
+        leaves = camera.upright(x, z, _disc(aside, trunk + radius + above, radius * 0.25))
+        spots.append((leaves, tuple(np.multiply(green, rng.uniform(0.6, 1.3)))))
     scene.shapes.append(Shape("vegetation", camera.upright(x, z, crown), green, spots))
 
 

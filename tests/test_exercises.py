@@ -1,0 +1,152 @@
+"""Every check tells a right answer, a wrong one and an untouched stub apart."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cityseg_utils import exercises
+from cityseg_utils.exercises import RIGHT, UNTOUCHED, WRONG
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.metrics import ConfusionMatrix
+
+SCHEME = ClassScheme("tiny", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (7, 9, 11), (0,))
+MASK = np.array([[0, 1, 1], [1, VOID, 2]], np.uint8)
+PAIRS = pd.DataFrame(
+    {
+        "split": ["train", "train", "train", "val"],
+        "city": ["x", "x", "y", "z"],
+        "frame": ["1", "2", "1", "1"],
+    }
+)
+IMAGES = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
+ENCODED = np.stack([MASK == k for k in range(3)], -1).astype(np.float32)
+TRUTH = np.array([[1, 1], [0, 0]], bool)
+GUESS = np.array([[1, 0], [1, 0]], bool)
+MATRIX = ConfusionMatrix(3, names=SCHEME.names).update(
+    np.repeat([0, 1], [50, 50]), np.repeat([0, 1, 0], [50, 20, 30])
+)
+
+
+def leak_by_group(pairs):
+    return (pairs.groupby("city")["split"].nunique() > 1).any()
+
+
+ANSWERS = [
+    (exercises.check_commonest_class, (MASK, SCHEME), "b", ["a", 1, 0.5, ["b"]]),
+    (exercises.check_void_share, (MASK,), 1 / 6, [0.2, 1, "much", [1 / 6, 0]]),
+    (
+        exercises.check_frames_per_city,
+        (PAIRS,),
+        PAIRS[PAIRS["split"] == "train"]["city"].value_counts(),
+        [PAIRS["city"].value_counts(), {"x": 2}, 3, "x"],
+    ),
+    (
+        exercises.check_invented_ids,
+        (np.array([1, 2]), np.array([1, 2, 5, 6])),
+        {5, 6},
+        [{5}, {1, 2, 5, 6}, [5, 6], 5],
+    ),
+    (
+        exercises.check_channel_means,
+        (IMAGES,),
+        IMAGES.reshape(-1, 3).mean(0) / 255,
+        [IMAGES.mean() / 255, IMAGES.reshape(-1, 3).mean(0), [0, 0], "grey"],
+    ),
+    (exercises.check_class_pixels, (ENCODED,), [1, 3, 1], [[1, 3, 2], [1, 3], 5, "many"]),
+    (exercises.check_one_hot_bytes, (8, 4, 4, SCHEME), 1536, [384, 1536 * 2, "1536 bytes"]),
+    (exercises.check_iou, (TRUTH, GUESS), 1 / 3, [0.5, 1 / 2, 3, "third"]),
+    (exercises.check_steps, (2975, 8, 30), 372 * 30, [371 * 30, 372, 371.875 * 30]),
+    (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
+]
+
+FUNCTIONS = [
+    (
+        exercises.check_leak_finder,
+        (PAIRS,),
+        leak_by_group,
+        [
+            lambda pairs: True,
+            lambda pairs: False,
+            lambda pairs: not leak_by_group(pairs),
+            lambda pairs: "yes",
+        ],
+    ),
+    (
+        exercises.check_remap,
+        (SCHEME,),
+        lambda raw, table: table[raw],
+        [
+            lambda raw, table: raw,
+            lambda raw, table: table[raw][0],
+            lambda raw, table: table[raw] + 1,
+        ],
+    ),
+    (
+        exercises.check_inverse,
+        (),
+        lambda image, mean, std: np.round(255 * (image * std + mean)).astype(np.uint8),
+        [
+            lambda image, mean, std: (255 * (image * std + mean)).astype(np.uint8),
+            lambda image, mean, std: 255 * (image + mean) * std,
+            lambda image, mean, std: image,
+        ],
+    ),
+    (
+        exercises.check_one_hot,
+        (),
+        lambda mask, n: (mask[..., None] == np.arange(n)).astype(float),
+        [
+            lambda mask, n: np.eye(n)[np.clip(mask, 0, n - 1)],
+            lambda mask, n: mask,
+            lambda mask, n: np.eye(n)[mask],
+        ],
+    ),
+    (
+        exercises.check_dice_from_iou,
+        (),
+        lambda iou: 2 * iou / (1 + iou),
+        [lambda iou: iou, lambda iou: 2 * iou, lambda iou: 2 * iou / (1 - iou)],
+    ),
+]
+
+
+def identify(value):
+    return getattr(value, "__name__", None)
+
+
+@pytest.mark.parametrize(("check", "context", "right", "wrong"), ANSWERS, ids=identify)
+def test_values(check, context, right, wrong):
+    assert check(right, *context).status == RIGHT
+    assert [check(answer, *context).status for answer in wrong] == [WRONG] * len(wrong)
+    assert check(..., *context).status == UNTOUCHED
+    assert check(None, *context).status == UNTOUCHED
+
+
+@pytest.mark.parametrize(("check", "context", "right", "wrong"), FUNCTIONS, ids=identify)
+def test_functions(check, context, right, wrong):
+    def stub(*arguments): ...
+
+    assert check(right, *context).status == RIGHT
+    assert [check(function, *context).status for function in wrong] == [WRONG] * len(wrong)
+    assert check(stub, *context).status == UNTOUCHED
+
+
+def test_a_function_that_raises_is_wrong_and_the_reason_is_shown():
+    verdict = exercises.check_dice_from_iou(lambda iou: 1 / 0)
+    assert verdict.status == WRONG
+    assert "ZeroDivisionError: division by zero" in repr(verdict)
+
+
+def test_a_function_that_spoils_its_arguments_does_not_spoil_the_check():
+    def spoil(pairs):
+        answer = bool(leak_by_group(pairs))
+        pairs["split"] = "train"
+        return answer
+
+    assert exercises.check_leak_finder(spoil, PAIRS).status == RIGHT
+    assert exercises.check_leak_finder(spoil, PAIRS).status == RIGHT
+
+
+def test_the_verdict_reads_as_one_line():
+    shown = {repr(exercises.check_steps(x, 8, 8, 1))[:10] for x in (1, 2, ...)}
+    assert shown == {"✓ right: s", "✗ not yet:", "… your tur"}

@@ -1,0 +1,165 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "cityseg_utils"
+
+# On the ground floor, and within minicity/, there are steps: each leans on the ones below it.
+FLOORS = {
+    "errors": 0.0,
+    "framework": 0.1,
+    "storage": 0.1,
+    "labels": 0.2,
+    "minicity.scene": 0.3,
+    "minicity.render": 0.4,
+    "minicity": 0.5,
+    "minicity.__main__": 0.6,
+    "preprocessing": 1,
+    "datasets": 1,
+    "metrics": 1,
+    "plots": 1,
+    "analysis": 2,
+    "augmentation": 2,
+    "models": 2,
+    "losses": 2,
+    "pipeline": 3,
+    "training": 4,
+    "adversarial": 5,
+    "semi_supervised": 5,
+    "active_learning": 5,
+    "deployment": 5,
+    "experiments": 6,
+    "widgets": 7,
+    "exercises": 7,
+    "course": 7,
+    "__init__": 8,
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def rooms_imported(path):
+    """The modules of the package that a module imports, at its top or within functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_there_is_a_package_to_check():
+    assert {"errors", "labels", "datasets", "minicity", "training"} <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_floors_below_its_own(module):
+    assert module in FLOORS, f"{module}: give it a floor here and in the design"
+    inside = {name.removeprefix("cityseg_utils.") for name in rooms_imported(MODULES[module])}
+    for room in (inside & FLOORS.keys()) - {module}:
+        assert FLOORS[room] < FLOORS[module], f"{module} imports {room}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "framework"])
+def test_only_framework_imports_tensorflow(module):
+    names = {name.split(".")[0] for name in rooms_imported(MODULES[module])}
+    assert not names & {"tensorflow", "keras", "tf_keras", "segmentation_models"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_everything_public_has_a_docstring(module):
+    tree = ast.parse(MODULES[module].read_text())
+    assert ast.get_docstring(tree), f"{module} itself"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_everything_in_the_list_of_rooms_is_there():
+    import cityseg_utils
+
+    assert set(cityseg_utils.__all__) <= MODULES.keys()
+
+
+# -- one list of dependencies ---------------------------------------------------------------------
+
+
+def test_environment_names_python_and_this_project_and_nothing_else():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, from_pip = environment["dependencies"]
+    assert python.startswith("python")
+    assert pip == "pip"
+    (project,) = from_pip["pip"]
+    assert re.fullmatch(r"-e \.(\[[a-z,]+\])?", project)
+    extras = set(re.findall(r"[a-z]+", project.removeprefix("-e")))
+    assert extras <= PROJECT["optional-dependencies"].keys()
+
+
+def test_environment_agrees_with_the_project_on_python():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    wanted = environment["dependencies"][0].removeprefix("python").strip()
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    here = SpecifierSet(wanted if wanted[0] in "<>!~" else f"=={wanted.lstrip('=').rstrip('.*')}.*")
+    versions = [f"3.{minor}.5" for minor in range(5, 30)]
+    chosen = [version for version in versions if version in here]
+    assert chosen
+    assert all(version in allowed for version in chosen)
+
+
+def locked():
+    """Requirement and number of hashes of every entry of requirements.lock."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    for line in lines:
+        requirement, *hashes = line.split("--hash=")
+        yield Requirement(requirement.strip()), [part.strip() for part in hashes]
+
+
+def test_the_lock_holds_no_addresses():
+    assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_every_locked_package_has_one_version_and_hashes():
+    entries = list(locked())
+    assert len(entries) > 50
+    for requirement, hashes in entries:
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in hashes), requirement
+
+
+def every_dependency():
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return [Requirement(text) for texts in lists for text in texts]
+
+
+@pytest.mark.parametrize("wanted", every_dependency(), ids=lambda wanted: wanted.name)
+def test_the_lock_lies_within_the_ranges_of_the_project(wanted):
+    versions = [
+        specifier.version
+        for requirement, _ in locked()
+        if requirement.name == wanted.name
+        for specifier in requirement.specifier
+    ]
+    assert versions, f"{wanted.name} is not locked"
+    assert all(version in wanted.specifier for version in versions)
+
+
+def test_every_dependency_has_a_lower_bound_once():
+    names = [requirement.name for requirement in every_dependency()]
+    assert len(names) == len(set(names))
+    for requirement in every_dependency():
+        assert any(part.operator in (">=", "==", "~=") for part in requirement.specifier)

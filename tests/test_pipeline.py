@@ -1,0 +1,254 @@
+import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from cityseg_utils import preprocessing
+from cityseg_utils.datasets import find_pairs
+from cityseg_utils.errors import CitysegError, DataError
+from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.pipeline import Frames, frame_order, make_dataset
+
+tf = load_tensorflow()
+pytestmark = pytest.mark.usefixtures("own_home")
+
+SIZE = (32, 64)
+
+
+@pytest.fixture
+def pairs(tiny_city, tmp_path):
+    """Five frames, copied so that a test may delete them."""
+    shutil.copytree(tiny_city, tmp_path / "city")
+    return find_pairs(tmp_path / "city").query("split == 'train'")[:5]
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def dataset_of(pairs, batch_size=2, **options):
+    return make_dataset(pairs, CITYSCAPES, SIZE, batch_size, **options)
+
+
+def arrays_of(dataset):
+    """One epoch: all images and all one-hot masks."""
+    batches = [(images.numpy(), masks.numpy()) for images, masks in dataset]
+    return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+
+
+def by_hand(pairs, numbers, normalization="unit"):
+    images = [preprocessing.read_image(pairs["image"].iloc[k], SIZE) for k in numbers]
+    masks = [preprocessing.read_mask(pairs["mask"].iloc[k], CITYSCAPES, SIZE) for k in numbers]
+    return (
+        preprocessing.normalize(np.stack(images), normalization),
+        preprocessing.one_hot(np.stack(masks), 19),
+    )
+
+
+def delete_files(pairs):
+    for path in (*pairs["image"], *pairs["mask"]):
+        path.unlink()
+
+
+def test_shapes_types_and_ranges(pairs):
+    dataset = dataset_of(pairs)
+    batches = list(dataset)
+    assert [len(images) for images, _ in batches] == [2, 2, 1]
+    assert dataset.cardinality() == 3
+    images, masks = batches[0]
+    assert (images.shape, images.dtype) == ((2, 32, 64, 3), tf.float32)
+    assert (masks.shape, masks.dtype) == ((2, 32, 64, 19), tf.float32)
+    assert 0 <= images.numpy().min() < images.numpy().max() <= 1
+    assert set(np.unique(masks.numpy().sum(-1))) == {0, 1}
+
+
+@pytest.mark.parametrize("normalization", ["unit", "standard", "vgg16"])
+@pytest.mark.parametrize("cache", ["memory", "disk", None])
+def test_values_are_those_of_preprocessing(pairs, normalization, cache):
+    images, masks = arrays_of(dataset_of(pairs, cache=cache, normalization=normalization))
+    expected_images, expected_masks = by_hand(pairs, range(5), normalization)
+    np.testing.assert_allclose(images, expected_images, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(masks, expected_masks)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", None])
+def test_order_depends_on_seed_and_epoch_only(pairs, cache):
+    one, two = (dataset_of(pairs, shuffle=True, seed=4, cache=cache) for _ in range(2))
+    first, second = arrays_of(one), arrays_of(one)
+    np.testing.assert_array_equal(first[0], arrays_of(two)[0])
+    np.testing.assert_array_equal(second[0], arrays_of(two)[0])
+    np.testing.assert_array_equal(first[1], by_hand(pairs, frame_order(5, 4, 0))[1])
+    np.testing.assert_array_equal(second[1], by_hand(pairs, frame_order(5, 4, 1))[1])
+
+
+def test_an_epoch_can_be_taken_up_again(pairs):
+    one, two = (dataset_of(pairs, shuffle=True, seed=4) for _ in range(2))
+    third = [arrays_of(one) for _ in range(3)][-1]
+    two.frames.epoch = 2
+    np.testing.assert_array_equal(arrays_of(two)[0], third[0])
+    assert two.frames.epoch == 3
+
+
+def test_frame_order_is_a_permutation_that_seed_and_epoch_change():
+    orders = [frame_order(20, *key).tolist() for key in ((0, 0), (0, 1), (1, 0), (0, 0))]
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert orders[0] == orders[3]
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_without_shuffle_the_order_is_that_of_the_pairs(pairs):
+    dataset = dataset_of(pairs)
+    for _ in range(2):
+        np.testing.assert_array_equal(arrays_of(dataset)[1], by_hand(pairs, range(5))[1])
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_the_second_epoch_opens_no_file(pairs, cache):
+    dataset = dataset_of(pairs, cache=cache)
+    first = arrays_of(dataset)
+    delete_files(pairs)
+    second = arrays_of(dataset)
+    np.testing.assert_array_equal(second[0], first[0])
+    np.testing.assert_array_equal(second[1], first[1])
+
+
+def test_without_a_cache_every_epoch_opens_the_files(pairs):
+    dataset = dataset_of(pairs, cache=None)
+    arrays_of(dataset)
+    delete_files(pairs)
+    with pytest.raises(tf.errors.OpError):
+        arrays_of(dataset)
+    assert isinstance(dataset.frames.fault, DataError)
+
+
+def test_the_cache_on_disk_serves_a_second_dataset(pairs, own_home):
+    """The files are replaced by rubbish of equal size and date, so only the cache can answer."""
+    first = arrays_of(dataset_of(pairs, cache="disk"))
+    assert len(names_in(own_home / "data" / "cache")) == 1
+    for path in (*pairs["image"], *pairs["mask"]):
+        stat = path.stat()
+        path.write_bytes(bytes(stat.st_size))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    np.testing.assert_array_equal(arrays_of(dataset_of(pairs, cache="disk"))[0], first[0])
+
+
+def test_the_cache_on_disk_is_made_anew_when_a_file_changes(pairs, own_home, write_picture):
+    arrays_of(dataset_of(pairs, cache="disk"))
+    path = write_picture(pairs["image"].iloc[0], np.full((64, 128, 3), 51))
+    os.utime(path, ns=(1, 1))
+    images, _ = arrays_of(dataset_of(pairs, cache="disk"))
+    np.testing.assert_allclose(images[0], 0.2, rtol=1e-5)
+    assert len(names_in(own_home / "data" / "cache")) == 2
+
+
+def test_many_threads_may_ask_for_the_first_frame_at_once(pairs, own_home):
+    """As tf.data does: whoever comes first writes the cache on disk, nobody fails."""
+    for _ in range(5):
+        shutil.rmtree(own_home, ignore_errors=True)
+        frames, start = Frames(pairs, CITYSCAPES, SIZE, "disk"), threading.Barrier(8)
+
+        def ask(number, frames=frames, start=start):
+            start.wait()
+            return frames[number % 5][0]
+
+        with ThreadPoolExecutor(8) as pool:
+            images = list(pool.map(ask, range(8)))
+        np.testing.assert_array_equal(images[0], images[5])
+
+
+FULL_DISK = """
+import resource, sys
+from cityseg_utils import errors
+import test_pipeline
+from cityseg_utils.datasets import find_pairs
+pairs = find_pairs(sys.argv[1]).query("split == 'train'")
+dataset = test_pipeline.dataset_of(pairs, cache="disk")
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    dataset.frames[0]
+except errors.StorageError as error:
+    print("StorageError", error)
+"""
+
+
+def test_a_full_disk_leaves_no_half_a_cache(tiny_city, own_home, run_python):
+    printed = run_python(FULL_DISK, tiny_city)
+    assert printed.startswith("StorageError")
+    assert "cannot be written" in printed
+    assert names_in(own_home / "data" / "cache") == []
+
+
+def show_seed(image, mask, seed):
+    """Instead of augmenting: write the seed into the picture, with the frame's mean beside it."""
+    mean = tf.reduce_mean(image)
+    hidden = tf.cast(tf.math.floormod(seed, 1000), tf.float32) / 1000
+    return tf.ones_like(image) * tf.stack([hidden[0], hidden[1], mean]), mask
+
+
+def test_the_seed_of_augmentation_depends_on_frame_and_epoch_only(pairs):
+    seen = []
+    for options in ({}, {"shuffle": True}, {"batch_size": 3, "cache": None}):
+        dataset = dataset_of(pairs, augment=show_seed, seed=7, **options)
+        for epoch in range(2):
+            rows = np.round(arrays_of(dataset)[0][:, 0, 0], 4).tolist()
+            seen.append({(epoch, row[2]): tuple(row[:2]) for row in rows})
+    assert seen[0] == seen[2] == seen[4]
+    assert seen[1] == seen[3] == seen[5]
+    assert len({*seen[0].values(), *seen[1].values()}) == 10  # every frame and epoch has its own
+    other = arrays_of(dataset_of(pairs, augment=show_seed, seed=8))[0]
+    assert not {tuple(row[:2]) for row in np.round(other[:, 0, 0], 4)} & set(seen[0].values())
+
+
+def test_an_augmentation_may_change_image_and_mask(pairs):
+    def mirror(image, mask, seed):
+        return image[:, ::-1], mask[:, ::-1]
+
+    images, masks = arrays_of(dataset_of(pairs, augment=mirror))
+    expected_images, expected_masks = by_hand(pairs, range(5))
+    np.testing.assert_allclose(images, expected_images[:, :, ::-1], atol=1e-5)
+    np.testing.assert_array_equal(masks, expected_masks[:, :, ::-1])
+
+
+def test_missing_masks_are_refused(pairs):
+    pairs = pairs.assign(mask=[*pairs["mask"][:3], None, None])
+    with pytest.raises(DataError, match="2 images have no mask"):
+        dataset_of(pairs)
+
+
+def test_no_pairs_are_refused(pairs):
+    with pytest.raises(DataError, match="no pairs"):
+        dataset_of(pairs[:0])
+
+
+def test_unknown_cache_is_refused(pairs):
+    with pytest.raises(ValueError, match="ram"):
+        dataset_of(pairs, cache="ram")
+
+
+def test_a_file_that_is_gone_is_named(pairs):
+    pairs["mask"].iloc[2].unlink()
+    with pytest.raises(CitysegError, match=pairs["mask"].iloc[2].name):
+        dataset_of(pairs)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", None])
+def test_a_damaged_file_is_noted(pairs, cache):
+    path = pairs["image"].iloc[3]
+    path.write_bytes(path.read_bytes()[:-20])
+    dataset = dataset_of(pairs, cache=cache)
+    with pytest.raises(tf.errors.OpError):
+        arrays_of(dataset)
+    assert isinstance(dataset.frames.fault, DataError)
+    assert str(path) in str(dataset.frames.fault)
+
+
+def test_the_configuration_tells_what_shapes_the_batches(pairs):
+    config = dataset_of(pairs, shuffle=True, seed=3).config
+    assert config["frames"] == 5
+    assert config["size"] == [32, 64]
+    assert (config["seed"], config["shuffle"]) == (3, True)
+    assert dataset_of(pairs[:4]).config["files"] != config["files"]

@@ -1,0 +1,461 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cityseg_utils import training
+from cityseg_utils.datasets import find_pairs
+from cityseg_utils.errors import DataError
+from cityseg_utils.framework import load_tensorflow, set_seed
+from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
+from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
+from cityseg_utils.metrics import ConfusionMatrix
+from cityseg_utils.pipeline import make_dataset
+from cityseg_utils.preprocessing import one_hot
+
+tf = load_tensorflow()
+pytestmark = pytest.mark.usefixtures("own_home")
+
+SIZE, EPOCHS = (32, 64), 4
+LEARNED = ["loss", "mean_iou", "val_loss", "val_mean_iou"]
+RED_GREEN = ClassScheme("lights", ("red", "green"), ((255, 0, 0), (0, 255, 0)), (0, 1), (9,))
+
+
+# -- a small training that several tests run, some of them in another process ---------------------
+
+
+def mirror_half(image, mask, seed):
+    mirrored = tf.random.stateless_uniform((), seed) < 0.5
+    return (
+        tf.where(mirrored, image[:, ::-1], image),
+        tf.where(mirrored, mask[:, ::-1], mask),
+    )
+
+
+def small_model(seed=0, filters=8):
+    tf.keras.backend.clear_session()
+    set_seed(seed)
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [
+            layers.Conv2D(filters, 3, padding="same", input_shape=(*SIZE, 3), name="see"),
+            layers.BatchNormalization(momentum=0.9, name="even_out"),
+            layers.ReLU(name="bend"),
+            layers.Conv2D(19, 1, activation="softmax", name="decide"),
+        ],
+        name="small",
+    )
+    loss = SumOfLosses([CrossEntropy(), DiceLoss()])
+    metrics = [training.MeanIoU(19)]
+    model.compile(tf.keras.optimizers.Adam(0.01), loss=loss, metrics=metrics)
+    return model
+
+
+def small_data(data, cache="memory"):
+    pairs = find_pairs(data)
+    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    options = {"shuffle": True, "seed": 3, "augment": mirror_half, "cache": cache}
+    return (
+        make_dataset(train, CITYSCAPES, SIZE, 3, **options),
+        make_dataset(val, CITYSCAPES, SIZE, 3, cache=cache),
+    )
+
+
+def small_fit(data, runs, model=None, epochs=EPOCHS, cache="memory", **options):
+    model = model or small_model()
+    run = training.fit(
+        model, *small_data(data, cache), epochs, runs=runs, progress=False, **options
+    )
+    return model, run
+
+
+class Stop(tf.keras.callbacks.Callback):
+    """Hold the training until the process is killed: in a batch of an epoch, or at its end."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch, self.now = epoch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == 1:
+            sys.stdin.read()
+
+    def on_train_end(self, logs=None):
+        sys.stdin.read()
+
+
+IN_ANOTHER_PROCESS = """
+import sys
+import test_training
+data, runs, epoch = sys.argv[1:]
+callbacks = [test_training.Stop(int(epoch))] if epoch else []
+test_training.small_fit(data, runs, callbacks=callbacks)
+"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_city, tmp_path_factory):
+    """Model and run of a training that nothing happened to."""
+    return small_fit(tiny_city, tmp_path_factory.mktemp("undisturbed"))
+
+
+def assert_same_outcome(one, two):
+    """Two results of `small_fit` agree to the last bit."""
+    (model, run), (other_model, other_run) = one, two
+    assert run.folder.name == other_run.folder.name
+    assert run.best_epoch == other_run.best_epoch
+    pd.testing.assert_frame_equal(
+        run.history[LEARNED], other_run.history[LEARNED], check_exact=True
+    )
+    for a, b in zip(model.get_weights(), other_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def epochs_noted(runs):
+    files = list(runs.glob("*/history.csv"))
+    return len(files[0].read_text().splitlines()) - 1 if files else 0
+
+
+# -- the metric -----------------------------------------------------------------------------------
+
+
+@given(arrays(np.uint8, (5, 3, 4), elements=st.sampled_from([0, 1, 2, VOID])), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_metric_equals_the_confusion_matrix(truth, seed):
+    probabilities = np.random.default_rng(seed).random((5, 3, 4, 3), np.float32)
+    metric = training.MeanIoU(3)
+    for part in (slice(0, 2), slice(2, 5)):
+        metric.update_state(one_hot(truth[part], 3), probabilities[part])
+    expected = ConfusionMatrix(3).update(truth, probabilities).mean_iou()
+    assert float(metric.result()) == pytest.approx(np.nan_to_num(expected), abs=1e-12)
+
+
+def test_metric_in_a_graph_over_several_batches(tiny_city):
+    """Model.evaluate compiles the metric; the last batch is smaller."""
+    model = small_model()
+    _, val = small_data(tiny_city)
+    reported = model.evaluate(val, verbose=0, return_dict=True)["mean_iou"]
+    matrix = ConfusionMatrix(19)
+    for images, masks in val:
+        truth = masks.numpy().argmax(-1)
+        truth[masks.numpy().sum(-1) == 0] = VOID
+        matrix.update(truth, model(images).numpy())
+    assert reported == pytest.approx(matrix.mean_iou(), abs=1e-6)
+    assert (matrix.true_pixels > 0).sum() > 5
+
+
+def test_metric_forgets_between_epochs():
+    metric = training.MeanIoU(2)
+    wrong, right = one_hot(np.uint8([[[0]]]), 2), one_hot(np.uint8([[[1]]]), 2)
+    metric.update_state(right, wrong)
+    metric.reset_state()
+    metric.update_state(right, right)
+    assert float(metric.result()) == 1
+
+
+def test_metric_can_be_made_again_from_its_configuration():
+    again = training.MeanIoU.from_config(training.MeanIoU(7, name="val").get_config())
+    assert (again.num_classes, again.name) == (7, "val")
+
+
+# -- fit ------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_folder(undisturbed):
+    _, run = undisturbed
+    names = {"config.json", "history.csv", "best.h5", "last.h5", "result.json"}
+    assert set(names_in(run.folder)) == names | {"tensorboard"}
+    assert not run.reused
+    assert list(run.history.index) == [1, 2, 3, 4]
+    assert set(LEARNED) | {"seconds"} == set(run.history.columns)
+    config = json.loads((run.folder / "config.json").read_text())
+    assert config["epochs"] == EPOCHS
+    result = json.loads((run.folder / "result.json").read_text())
+    assert result["best_epoch"] == run.best_epoch
+    assert run.seconds > 0
+
+
+def test_training_learns_something(undisturbed):
+    _, run = undisturbed
+    assert run.history["loss"].iloc[-1] < run.history["loss"].iloc[0]
+
+
+def test_the_model_has_the_best_epoch_s_weights(undisturbed, tiny_city):
+    model, run = undisturbed
+    _, val = small_data(tiny_city)
+    score = model.evaluate(val, verbose=0, return_dict=True)["mean_iou"]
+    assert score == pytest.approx(run.history["val_mean_iou"].max(), abs=1e-6)
+
+
+def test_one_seed_gives_one_outcome(undisturbed, tiny_city, tmp_path):
+    assert_same_outcome(small_fit(tiny_city, tmp_path), undisturbed)
+
+
+def test_one_seed_gives_one_outcome_in_another_process(
+    undisturbed, tiny_city, tmp_path, run_python
+):
+    run_python(IN_ANOTHER_PROCESS, tiny_city, tmp_path, "")
+    outcome = small_fit(tiny_city, tmp_path)
+    assert outcome[1].reused
+    assert_same_outcome(outcome, undisturbed)
+
+
+def test_a_finished_run_is_reused(undisturbed, tiny_city, tmp_path):
+    folder = tmp_path / undisturbed[1].folder.name
+    shutil.copytree(undisturbed[1].folder, folder)
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    outcome = small_fit(tiny_city, tmp_path)
+    assert outcome[1].reused
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
+    assert_same_outcome(outcome, undisturbed)
+
+
+def test_the_same_network_built_again_finds_its_run(tiny_city, tmp_path):
+    """As when a student runs the cells of a notebook twice: Keras counts its names up."""
+    folders = []
+    for _ in range(2):
+        set_seed(0)
+        inputs = tf.keras.Input((*SIZE, 3))
+        outputs = tf.keras.layers.Conv2D(19, 1, activation="softmax")(inputs)
+        model = tf.keras.Model(inputs, outputs)
+        model.compile("sgd", loss=DiceLoss(), metrics=[training.MeanIoU(19)])
+        folders.append(small_fit(tiny_city, tmp_path, model, epochs=1)[1].folder)
+    assert folders[0] == folders[1]
+
+
+def test_history_is_read_back_to_the_last_digit(undisturbed, tiny_city, tmp_path):
+    """Else a resumed run would note its first epochs anew with other last digits."""
+    folder = tmp_path / undisturbed[1].folder.name
+    shutil.copytree(undisturbed[1].folder, folder)
+    exact = np.random.default_rng(0).random(200)
+    rows = [[k + 1, *[repr(float(x))] * 5] for k, x in enumerate(exact)]
+    with (folder / "history.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["epoch", *LEARNED, "seconds"], *rows])
+    _, run = small_fit(tiny_city, tmp_path)
+    assert run.reused
+    assert run.history["loss"].tolist() == exact.tolist()
+
+
+@pytest.mark.parametrize("change", ["seed", "data", "rate"])
+def test_another_configuration_has_another_folder(undisturbed, tiny_city, tmp_path, change):
+    model = small_model(seed=1 if change == "seed" else 0)
+    if change == "rate":
+        optimizer = tf.keras.optimizers.Adam(0.02)
+        model.compile(optimizer, loss=model.loss, metrics=[training.MeanIoU(19)])
+    train, val = small_data(tiny_city)
+    if change == "data":
+        train = val
+    run = training.fit(model, train, val, EPOCHS, runs=tmp_path, progress=False)
+    assert run.folder.name != undisturbed[1].folder.name
+
+
+@pytest.mark.parametrize("moment", ["epoch 3", "the end", "any"])
+def test_killed_and_resumed(undisturbed, tiny_city, tmp_path, start_python, wait_until, moment):
+    """Kill -9 in the midst of an epoch, before the result is noted, or whenever it strikes."""
+    stop = {"epoch 3": 2, "the end": 99, "any": 99}[moment]
+    process = start_python(IN_ANOTHER_PROCESS, tiny_city, tmp_path, stop)
+    if moment == "any":
+        wait_until(process, lambda: epochs_noted(tmp_path) >= 2)
+    else:
+        last = min(stop, EPOCHS)
+        wait_until(process, lambda: list(tmp_path.glob(f"*/last/ckpt-{last}.index")))
+        wait_until(process, lambda: epochs_noted(tmp_path) == last)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not list(tmp_path.glob("*/result.json"))
+    outcome = small_fit(tiny_city, tmp_path)
+    assert not outcome[1].reused
+    assert_same_outcome(outcome, undisturbed)
+    assert len(names_in(tmp_path)) == 1
+
+
+def test_fit_wants_the_metric(tiny_city, tmp_path):
+    model = small_model()
+    model.compile("sgd", loss=DiceLoss())
+    with pytest.raises(ValueError, match="MeanIoU"):
+        small_fit(tiny_city, tmp_path, model)
+
+
+@pytest.mark.parametrize(("split", "cache"), [("train", "memory"), ("val", "disk"), ("val", None)])
+def test_a_damaged_file_surfaces_as_a_data_error(tiny_city, tmp_path, split, cache):
+    shutil.copytree(tiny_city, tmp_path / "data")
+    path = sorted(tmp_path.glob(f"data/leftImg8bit/{split}/*/*.png"))[-1]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="truncated") as caught:
+        small_fit(tmp_path / "data", tmp_path / "runs", cache=cache)
+    assert str(path) in str(caught.value)
+
+
+FULL_DISK = """
+import resource, sys
+import test_training
+from cityseg_utils.errors import StorageError
+data, runs, limit = sys.argv[1:]
+model = test_training.small_model(filters=400)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+try:
+    test_training.small_fit(data, runs, model, epochs=1)
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [60_000, 180_000])
+def test_a_full_disk_is_a_storage_error_and_leaves_no_halves(
+    tiny_city, tmp_path, run_python, limit
+):
+    """The limit strikes in the weights, of 90 kB, or in the state to resume from, of 250 kB."""
+    printed = run_python(FULL_DISK, tiny_city, tmp_path, limit)
+    assert str(tmp_path) in printed
+    assert "cannot be written" in printed
+    assert not list(tmp_path.rglob(".writing-*"))
+    assert not list(tmp_path.rglob("result.json"))
+
+
+# -- after training -------------------------------------------------------------------------------
+
+
+def color_model(size=(8, 16)):
+    """A network that calls red pixels class 0 and green ones class 1."""
+    inputs = tf.keras.Input((*size, 3))
+    layer = tf.keras.layers.Conv2D(2, 1, activation="softmax", use_bias=False)
+    model = tf.keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.float32([[[[9, 0], [0, 9], [0, 0]]]])])
+    return model
+
+
+def half_and_half(height, width):
+    """Red on the left, green on the right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2, 0] = image[:, width // 2 :, 1] = 255
+    return image
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_predictions_have_the_size_of_each_image(tmp_path, write_picture, batch_size):
+    sizes = [(16, 32), (8, 16), (24, 20)]
+    images = [half_and_half(*size) for size in sizes]
+    images[1] = write_picture(tmp_path / "a.png", images[1])
+    results = list(training.predict(color_model(), images, batch_size=batch_size))
+    assert [result.shape for result in results] == [(*size, 2) for size in sizes]
+    for result, (_, width) in zip(results, sizes, strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result.sum(-1), 1, rtol=1e-5)
+        assert (result.argmax(-1)[:, : width // 2] == 0).all()
+        assert (result.argmax(-1)[:, width // 2 :] == 1).all()
+
+
+def test_predict_takes_any_iterable_and_yields_as_it_goes():
+    def endless():
+        while True:
+            yield half_and_half(8, 16)
+
+    assert next(training.predict(color_model(), endless())).shape == (8, 16, 2)
+
+
+def lights(tmp_path, write_picture, masks):
+    """Pairs of half-and-half images and the given masks."""
+    rows = []
+    for k, mask in enumerate(masks):
+        mask = np.uint8(mask)
+        image = write_picture(tmp_path / f"image{k}.png", half_and_half(*mask.shape))
+        rows.append((image, write_picture(tmp_path / f"mask{k}.png", mask)))
+    return pd.DataFrame(rows, columns=["image", "mask"])
+
+
+def test_evaluate_scores_at_native_size(tmp_path, write_picture):
+    """The first mask is right; in the second the upper right quarter is red, and a void row."""
+    right = np.zeros((16, 32), int)
+    right[:, 16:] = 1
+    other = np.zeros((24, 16), int)
+    other[12:, 8:] = 1
+    other[-1] = 9
+    pairs = lights(tmp_path, write_picture, [right, other])
+    matrix = training.evaluate(color_model(), pairs, RED_GREEN)
+    called_red, called_green = 16 * 16 + 23 * 8, 16 * 16 + 23 * 8
+    missed = 12 * 8
+    assert matrix.counts.tolist() == [[called_red, missed, 0], [0, called_green - missed, 0]]
+    assert matrix.iou().to_dict() == {
+        "red": called_red / (called_red + missed),
+        "green": (called_green - missed) / called_green,
+    }
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_score_resizes_predictions_to_the_mask(tmp_path, write_picture, factor):
+    pairs = lights(tmp_path, write_picture, [np.kron([[0, 1], [1, 9]], np.ones((4, 4)))])
+    small = np.kron([[0, 1], [0, 1]], np.ones((4 // factor, 4 // factor))).astype(np.uint8)
+    matrix = training.score(pairs, RED_GREEN, [small])
+    assert matrix.counts.tolist() == [[16, 0, 0], [16, 16, 0]]
+
+
+def test_score_wants_a_prediction_for_every_pair(tmp_path, write_picture):
+    """A score over half of the data must not pass for one over all."""
+    pairs = lights(tmp_path, write_picture, [[[0, 1]], [[1, 0]]])
+    with pytest.raises(ValueError):
+        training.score(pairs, RED_GREEN, [np.uint8([[0, 1]])])
+
+
+def test_evaluate_without_masks_is_a_data_error(tmp_path, write_picture):
+    pairs = lights(tmp_path, write_picture, [[[0, 1]]]).assign(mask=None)
+    with pytest.raises(DataError, match="mask"):
+        training.evaluate(color_model(), pairs, RED_GREEN)
+
+
+def test_commonest_by_location_by_hand(tmp_path, write_picture):
+    masks = [[[0, 1], [1, 9]], [[0, 1], [0, 9]], [[1, 1], [1, 9]], [[9, 0], [9, 9]]]
+    pairs = lights(tmp_path, write_picture, masks)
+    result = training.commonest_by_location(pairs, RED_GREEN, (2, 2))
+    assert result.dtype == np.uint8
+    assert result.tolist() == [[0, 1], [1, 0]]
+
+
+def test_refresh_batch_norm_gives_the_mean_over_batches(tiny_city):
+    model = small_model()
+    train, _ = small_data(tiny_city)
+    before = {w.name: w.numpy() for w in model.weights}
+    seen = [model.get_layer("see")(images).numpy().reshape(-1, 8) for images, _ in train]
+    train.frames.epoch = 0
+    training.refresh_batch_norm(model, train)
+    layer = model.get_layer("even_out")
+    mean = np.mean([x.mean(0) for x in seen], 0)
+    variance = np.mean([x.var(0) for x in seen], 0)
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-3)
+    assert layer.momentum == 0.9
+    changed = {w.name for w in model.weights if not np.array_equal(w.numpy(), before[w.name])}
+    assert changed == {"even_out/moving_mean:0", "even_out/moving_variance:0"}
+
+
+def test_refresh_batch_norm_stops_after_the_batches_asked_for(tiny_city):
+    train, _ = small_data(tiny_city)
+    one, all_of_them = small_model(), small_model()
+    training.refresh_batch_norm(one, train.take(1))
+    train.frames.epoch = 0
+    training.refresh_batch_norm(all_of_them, train, batches=1)
+    for a, b in zip(one.get_weights(), all_of_them.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_runs_lie_in_the_home_by_default(undisturbed, tiny_city, own_home):
+    shutil.copytree(undisturbed[1].folder, own_home / "runs" / undisturbed[1].folder.name)
+    _, run = small_fit(tiny_city, None)
+    assert run.reused
+    assert run.folder.parent == Path(own_home).resolve() / "runs"
