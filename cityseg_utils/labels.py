@@ -51,6 +51,10 @@ class ClassScheme:
                 f"{self.name}: {len(self.names)} names, {len(self.colors)} colours and "
                 f"{len(self.ids)} ids; there must be one of each for every class"
             )
+        if len(self.names) > VOID:
+            raise LabelError(
+                f"{self.name}: has {len(self.names)} classes; 255 at most, 255 is void"
+            )
         raw = (*self.ids, *self.void_ids)
         if len(set(raw)) < len(raw) or any(not 0 <= i <= 255 for i in raw):
             raise LabelError(f"{self.name}: raw ids must be unique and lie in 0..255, got {raw}")

@@ -102,3 +102,11 @@ class SumOfLosses(tf.keras.losses.Loss):
     def get_config(self) -> dict:
         parts = [tf.keras.losses.serialize(loss) for loss in self.losses]
         return {"losses": parts, "weights": self.weights, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "SumOfLosses":
+        """Make the loss again from :meth:`get_config`."""
+        own = {kind.__name__: kind for kind in (DiceLoss, CrossEntropy)}
+        with tf.keras.utils.custom_object_scope(own):
+            losses = [tf.keras.losses.deserialize(part) for part in config["losses"]]
+        return cls(**{**config, "losses": losses})

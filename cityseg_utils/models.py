@@ -1,6 +1,13 @@
 """Networks from segmentation-models, built with one call."""
 
-from cityseg_utils.errors import StorageError
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from cityseg_utils import storage
+from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow
 
 tf = load_tensorflow()
@@ -71,3 +78,35 @@ def build_model(
             if isinstance(layer, tf.keras.layers.BatchNormalization):
                 layer.momentum = batch_norm_momentum
     return model
+
+
+def save_weights(model, path: Path | str) -> None:
+    """Write a model's weights, BatchNorm's averages included, to an ``.npz`` file.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written; nothing is left of it then.
+    """
+    # Through memory, because HDF5, Keras's own format, crashes when the disk is full.
+    content = BytesIO()
+    np.savez(content, *model.get_weights())
+    storage.write_bytes(path, content.getbuffer())
+
+
+def load_weights(model, path: Path | str) -> None:
+    """Give a model the weights that :func:`save_weights` wrote for one of the same architecture.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, or belongs to another architecture.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            weights = [stored[name] for name in stored.files]
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read as weights: {error}") from error
+    if [array.shape for array in weights] != [weight.shape for weight in model.weights]:
+        raise DataError(f"{path}: holds the weights of another architecture than {model.name!r}")
+    model.set_weights(weights)

@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
 
 from cityseg_utils import storage
-from cityseg_utils.errors import CitysegError, DataError
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.preprocessing import Size, affine, read_image, read_mask
@@ -56,6 +57,7 @@ class Frames:
         self.fault: CitysegError | None = None
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._on_disk: tuple[np.ndarray, np.ndarray] | None = None
+        self._opening = Lock()  # many threads ask for their first frame at once
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,7 +85,11 @@ class Frames:
     @property
     def digest(self) -> str:
         """A short hash of names, sizes and dates of the files, the classes and the frame size."""
-        files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in map(Path, self.paths)]
+        try:
+            facts = [(Path(path).name, Path(path).stat()) for path in self.paths]
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
         content = (files, self.scheme.names, self.scheme.ids, self.scheme.void_ids, self.size)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
@@ -97,27 +103,35 @@ class Frames:
         return image, read_mask(self.masks[number], self.scheme, self.size)
 
     def _open_disk(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._on_disk is None:
-            folder = storage.home() / "data" / "cache" / self.digest
-            if not folder.is_dir():
-                self._write_disk(folder)
-            shape = (len(self), *self.size)
-            self._on_disk = (
-                np.memmap(folder / "images.u8", np.uint8, "r", shape=(*shape, 3)),
-                np.memmap(folder / "masks.u8", np.uint8, "r", shape=shape),
-            )
-        return self._on_disk
+        with self._opening:
+            if self._on_disk is None:
+                folder = storage.home() / "data" / "cache" / self.digest
+                if not folder.is_dir():
+                    self._write_disk(folder)
+                shape = (len(self), *self.size)
+                self._on_disk = (
+                    np.memmap(folder / "images.u8", np.uint8, "r", shape=(*shape, 3)),
+                    np.memmap(folder / "masks.u8", np.uint8, "r", shape=shape),
+                )
+            return self._on_disk
 
     def _write_disk(self, folder: Path) -> None:
-        with storage.write_whole(folder) as temporary, ThreadPoolExecutor(4) as pool:
-            temporary.mkdir()
-            with (temporary / "images.u8").open("wb") as images:
-                with (temporary / "masks.u8").open("wb") as masks:
-                    for start in range(0, len(self), 64):  # so that few frames wait in memory
-                        numbers = range(start, min(start + 64, len(self)))
-                        for image, mask in pool.map(self._decode, numbers):
-                            images.write(image.tobytes())
-                            masks.write(mask.tobytes())
+        try:
+            with storage.write_whole(folder) as temporary:
+                temporary.mkdir()
+                self._write_frames(temporary / "images.u8", temporary / "masks.u8")
+        except StorageError:
+            if not folder.is_dir():  # else another process was faster, and its files are as good
+                raise
+
+    def _write_frames(self, images_file: Path, masks_file: Path) -> None:
+        with ThreadPoolExecutor(4) as pool, images_file.open("wb") as images:
+            with masks_file.open("wb") as masks:
+                for start in range(0, len(self), 64):  # so that few frames wait in memory
+                    numbers = range(start, min(start + 64, len(self)))
+                    for image, mask in pool.map(self._decode, numbers):
+                        images.write(image.tobytes())
+                        masks.write(mask.tobytes())
 
 
 def frame_order(number: int, seed: int, epoch: int) -> np.ndarray:

@@ -4,7 +4,7 @@ Functions return a matplotlib Figure; :func:`show` displays it as a small JPEG w
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from cityseg_utils.labels import VOID, ClassScheme
 
@@ -24,7 +25,7 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def show(figure: Figure, alt: str, update=None):
+def show(figure: Figure, alt: str, publish: Callable | None = None) -> None:
     """Display a figure as JPEG with `alt` as its description for those who cannot see it.
 
     Parameters
@@ -33,13 +34,8 @@ def show(figure: Figure, alt: str, update=None):
         Is closed afterwards.
     alt : str
         Also the text that stands for the picture where none can be shown.
-    update : handle, optional
-        What an earlier call returned, to replace that picture.
-
-    Returns
-    -------
-    handle or None
-        Outside notebooks, and for a first call without need of updates, it can be ignored.
+    publish : callable, optional
+        What to display with, such as a display handle's ``update``; default IPython's ``display``.
     """
     from IPython.display import display
 
@@ -47,11 +43,7 @@ def show(figure: Figure, alt: str, update=None):
     figure.savefig(content, format="jpeg", dpi=DPI, bbox_inches="tight", pil_kwargs={"quality": 85})
     plt.close(figure)
     bundle = {"image/jpeg": content.getvalue(), "text/plain": alt}
-    metadata = {"image/jpeg": {"alt": alt}}
-    if update is not None:
-        update.update(bundle, raw=True, metadata=metadata)
-        return update
-    return display(bundle, raw=True, metadata=metadata, display_id=True)
+    (publish or display)(bundle, raw=True, metadata={"image/jpeg": {"alt": alt}})
 
 
 def overlay(
@@ -155,6 +147,7 @@ def curves(history: pd.DataFrame, epochs: int | None = None) -> Figure:
         axis.plot(history.index, history[what], "o-", label="training")
         axis.plot(history.index, history[f"val_{what}"], "s--", label="validation")
         axis.set(xlabel="epoch", title=title, xlim=(0.5, (epochs or history.index.max()) + 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
         axis.grid(alpha=0.3)
     axes[1].set_ylim(bottom=0)

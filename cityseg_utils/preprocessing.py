@@ -4,7 +4,6 @@ Sizes are (height, width). A mask is never interpolated.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -116,7 +115,7 @@ def normalize(
     mean, std : sequence of 3 floats
         In units of 0 .. 1, for ``"standard"``.
     """
-    scale, offset = affine(method, tuple(mean), tuple(std))
+    scale, offset = affine(method, mean, std)
     return image.astype(np.float32) @ scale + offset
 
 
@@ -127,12 +126,11 @@ def denormalize(
     std: tuple[float, ...] = IMAGENET_STD,
 ) -> np.ndarray:
     """Undo :func:`normalize`: float in, ``(..., 3) uint8`` RGB out, rounded and clipped."""
-    scale, offset = affine(method, tuple(mean), tuple(std))
+    scale, offset = affine(method, mean, std)
     pixels = (image - offset) @ np.linalg.inv(scale)
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
 
-@lru_cache
 def affine(
     method: str, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
 ) -> tuple[np.ndarray, np.ndarray]:

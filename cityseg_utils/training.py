@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import plots, storage
-from cityseg_utils.errors import CitysegError, StorageError
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
+from cityseg_utils.models import load_weights, save_weights
 from cityseg_utils.preprocessing import (
     Size,
     normalize,
@@ -75,8 +76,8 @@ class Run:
     Attributes
     ----------
     folder : Path
-        Holds ``config.json``, ``history.csv``, ``best.h5``, ``result.json`` and a
-        TensorBoard log.
+        Holds ``config.json``, ``history.csv``, ``best.npz``, ``last.npz``,
+        ``result.json`` and a TensorBoard log.
     history : DataFrame
         One row per epoch, from 1; the columns are the logs of Keras and ``seconds``.
     reused : bool
@@ -144,7 +145,7 @@ def fit(
     reused = (folder / "result.json").is_file()
     if not reused:
         _train(model, train, val, epochs, folder, config, callbacks, progress)
-    model.load_weights(folder / "best.h5")
+    load_weights(model, folder / "best.npz")
     return Run(folder, _read_history(folder), reused)
 
 
@@ -170,12 +171,11 @@ def _describe(model, train, val, epochs: int) -> dict:
 
 
 def _fingerprint(model) -> str:
-    """Hash the layers' kinds, settings and shapes; names count up with every model."""
-    layers = [
-        (type(layer).__name__, {**layer.get_config(), "name": ""}, layer.output_shape)
-        for layer in model.layers
-    ]
-    return hashlib.sha256(repr(layers).encode()).hexdigest()[:16]
+    """Hash the architecture, without the names that Keras counts up with every model."""
+    text = model.to_json().replace(f'"{model.name}"', '"model"')
+    for k, layer in enumerate(model.layers):
+        text = text.replace(f'"{layer.name}"', f'"layer {k}"')
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _train(model, train, val, epochs, folder, config, callbacks, progress):
@@ -188,7 +188,9 @@ def _train(model, train, val, epochs, folder, config, callbacks, progress):
     manager = tf.train.CheckpointManager(state, folder / "last", max_to_keep=1)
     if manager.latest_checkpoint:
         state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    train.frames.epoch = start = int(finished.numpy())
+    start = int(finished.numpy())
+    for frames in (train.frames, val.frames):
+        frames.epoch, frames.fault = start, None
     keeper = _Keeper(folder, manager, finished)
     show = [_Progress(epochs, train.cardinality().numpy(), keeper)] if progress else []
     board = tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
@@ -250,11 +252,9 @@ class _Keeper(tf.keras.callbacks.Callback):
         self.history.index.name = "epoch"
         storage.write_bytes(self.folder / "history.csv", self.history.to_csv().encode())
         if self.history[MONITOR].idxmax() == epoch + 1:
-            with storage.write_whole(self.folder / "best.h5") as temporary:
-                self.model.save_weights(temporary)
+            save_weights(self.model, self.folder / "best.npz")
         if epoch + 1 == self.params["epochs"]:
-            with storage.write_whole(self.folder / "last.h5") as temporary:
-                self.model.save_weights(temporary)
+            save_weights(self.model, self.folder / "last.npz")
         self.finished.assign(epoch + 1)
         self.manager.save(checkpoint_number=epoch + 1)
 
@@ -265,11 +265,16 @@ class _Progress(tf.keras.callbacks.Callback):
     def __init__(self, epochs: int, steps: int, keeper: _Keeper):
         super().__init__()
         self.epochs, self.steps, self.keeper = epochs, steps, keeper
-        self.bar = self.figure = None
+        self.bar = self.publish = None
 
     def on_train_begin(self, logs=None):
         from tqdm.auto import tqdm
 
+        if plots.in_notebook():
+            from IPython.display import DisplayHandle
+
+            self.handle = DisplayHandle()
+            self.publish = self.handle.display
         done = len(self.keeper.history) * self.steps
         self.bar = tqdm(total=self.epochs * self.steps, initial=done, unit="batch")
 
@@ -282,7 +287,8 @@ class _Progress(tf.keras.callbacks.Callback):
         self.bar.set_description(text)
         if plots.in_notebook():
             curves = plots.curves(self.keeper.history, self.epochs)
-            self.figure = plots.show(curves, text, update=self.figure)
+            plots.show(curves, text, self.publish)
+            self.publish = self.handle.update  # from now on, replace the picture
 
     def on_train_end(self, logs=None):
         self.bar.close()
@@ -294,7 +300,7 @@ def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
     No trained weight changes. Useful after a short run, in which averages with a momentum of 0.99
     still remember their random start.
     """
-    layers = [x for x in model.layers if isinstance(x, tf.keras.layers.BatchNormalization)]
+    layers = [x for x in model.submodules if isinstance(x, tf.keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     try:
         for k, (images, _) in enumerate(islice(dataset, batches)):
@@ -346,6 +352,11 @@ def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(scores, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
 
 
+def _need_masks(pairs: pd.DataFrame) -> None:
+    if missing := int(pairs["mask"].isna().sum()):
+        raise DataError(f"{missing} of {len(pairs)} images have no mask to compare with")
+
+
 def score(
     pairs: pd.DataFrame, scheme: ClassScheme, predictions: Iterable[np.ndarray]
 ) -> ConfusionMatrix:
@@ -358,9 +369,17 @@ def score(
     predictions : iterable
         One per pair, in order: ``(h, w) uint8`` train ids or ``(h, w, C) float32`` probabilities;
         resized to the mask if need be, ids by nearest neighbour.
+
+    Raises
+    ------
+    DataError
+        If a mask is missing or damaged.
+    ValueError
+        If there are more or fewer predictions than pairs.
     """
+    _need_masks(pairs)
     matrix = ConfusionMatrix.for_scheme(scheme)
-    for path, prediction in zip(pairs["mask"], predictions, strict=False):
+    for path, prediction in zip(pairs["mask"], predictions, strict=True):
         truth = read_mask(path, scheme)
         if prediction.shape[:2] != truth.shape:
             resize = resize_mask if prediction.ndim == 2 else _resize_scores
@@ -385,6 +404,7 @@ def commonest_by_location(pairs: pd.DataFrame, scheme: ClassScheme, size: Size) 
 
     Void does not vote; a pixel that is void in every mask gets class 0.
     """
+    _need_masks(pairs)
     votes = np.zeros((*size, 256), np.int32)
     rows, columns = np.indices(size)
     for path in pairs["mask"]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,17 @@ def write_picture():
         return path
 
     return write
+
+
+@pytest.fixture
+def open_folder(tmp_path):
+    """A folder that every user may enter and read."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o055)
+        if folder == Path(tempfile.gettempdir()):
+            break
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cityseg_utils.errors import StorageError
+from cityseg_utils import models
+from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.models import build_model
 
@@ -66,3 +67,49 @@ def test_imagenet_weights_without_a_network(tmp_path):
         assert "encoder_weights=None" in str(error)
     else:
         pytest.skip("there is a network, or the weights are here already")
+
+
+# -- weights ------------------------------------------------------------------------------------
+
+
+def two_layers(filters=2):
+    layers = tf.keras.layers
+    shape = (4, 4, 3)
+    return tf.keras.Sequential(
+        [layers.Conv2D(filters, 1, input_shape=shape), layers.BatchNormalization()]
+    )
+
+
+def test_weights_written_are_the_weights_read(tmp_path):
+    model, other = two_layers(), two_layers()
+    models.save_weights(model, tmp_path / "w.npz")
+    models.load_weights(other, tmp_path / "w.npz")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_of_another_architecture_are_refused_and_change_nothing(tmp_path):
+    model, other = two_layers(), two_layers(filters=3)
+    models.save_weights(model, tmp_path / "w.npz")
+    before = other.get_weights()
+    with pytest.raises(DataError, match="another architecture"):
+        models.load_weights(other, tmp_path / "w.npz")
+    for a, b in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK", b"no weights at all"])
+def test_damaged_weights_are_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(DataError, match="w.npz: cannot be read"):
+        models.load_weights(two_layers(), tmp_path / "w.npz")
+
+
+def test_truncated_weights_are_refused(tmp_path):
+    models.save_weights(two_layers(), tmp_path / "w.npz")
+    content = (tmp_path / "w.npz").read_bytes()
+    for length in range(1, len(content), 97):
+        (tmp_path / "w.npz").write_bytes(content[:length])
+        with pytest.raises(DataError, match="cannot be read"):
+            models.load_weights(two_layers(), tmp_path / "w.npz")

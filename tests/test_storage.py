@@ -1,4 +1,3 @@
-import os
 import zlib
 
 import numpy as np
@@ -25,14 +24,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture
-def open_folder(tmp_path):
-    """A folder that every user may enter and read."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return tmp_path
 
 
 def test_write_bytes_writes_and_makes_folders(tmp_path):

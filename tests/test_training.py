@@ -1,6 +1,5 @@
 import csv
 import json
-import os
 import shutil
 import signal
 import sys
@@ -180,7 +179,7 @@ def test_metric_can_be_made_again_from_its_configuration():
 
 def test_a_run_leaves_its_folder(undisturbed):
     _, run = undisturbed
-    names = {"config.json", "history.csv", "best.h5", "last.h5", "result.json"}
+    names = {"config.json", "history.csv", "best.npz", "last.npz", "result.json"}
     assert set(names_in(run.folder)) == names | {"tensorboard"}
     assert not run.reused
     assert list(run.history.index) == [1, 2, 3, 4]

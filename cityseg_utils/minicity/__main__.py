@@ -8,6 +8,12 @@ from cityseg_utils.errors import CitysegError
 from cityseg_utils.minicity import DEFAULT, generate
 
 
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of scenes, 0 or more")
+    return int(text)
+
+
 def _size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(n) for n in text.lower().split("x"))
@@ -23,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m cityseg_utils.minicity", description=__doc__)
     parser.add_argument("root", type=Path)
     for split, number in DEFAULT.items():
-        parser.add_argument(f"--{split}", type=int, default=number, metavar="SCENES")
+        parser.add_argument(f"--{split}", type=_number, default=number, metavar="SCENES")
     parser.add_argument("--size", type=_size, default=(256, 512), metavar="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
