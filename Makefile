@@ -1,8 +1,10 @@
 # Two commands do all the set-up: `make lab` to learn, `make test` to check. See README.md.
+# More options for JupyterLab: make lab LAB="--no-browser --port=9999"
 
 PYTHON ?= python3
 LESSONS ?=
 PARAMS ?=
+LAB ?=
 BIN := .venv/bin
 
 # A relative folder given on the command line must mean the same from inside notebooks/.
@@ -15,7 +17,7 @@ endif
 
 lab: .venv/ready
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(LAB) notebooks/00_start_here.ipynb
 
 test: .venv/ready
 	$(BIN)/ruff check .

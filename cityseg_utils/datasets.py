@@ -32,7 +32,6 @@ _NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError)
 _CITYSCAPES_NAME = re.compile(
     r"(?P<city>.+)_(?P<frame>\d{6}_\d{6})_(?P<kind>leftImg8bit|gtFine_labelIds)\.png"
 )
-_CAMVID_NAME = re.compile(r"(?P<city>[^_]+)_(?P<frame>.+)\.png")
 _FOLDER_NAME = re.compile(r"[^\W_][\w .-]*")
 
 
@@ -124,8 +123,10 @@ def _cityscapes_files(folder: Path, kind: str) -> dict[tuple[str, str], Path]:
 def _camvid_files(folder: Path) -> dict[tuple[str, str], Path]:
     files = {}
     for path in folder.glob("*.png"):
-        match = _CAMVID_NAME.fullmatch(path.name)
-        city, frame = match.groups() if match else ("all", path.stem)
+        # Some copies call their test files test_00001.png and testannot_00001.png.
+        stem = path.stem.removeprefix(f"{folder.name}_")
+        drive, separator, rest = stem.partition("_")
+        city, frame = (drive, rest) if separator else ("all", stem)
         _check_city(city, path)
         files[city, frame] = path
     return files

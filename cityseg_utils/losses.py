@@ -33,11 +33,12 @@ def soft_counts(truth, probabilities):
 class DiceLoss(tf.keras.losses.Loss):
     """One minus the soft Dice coefficient, averaged over the classes that the batch holds.
 
-    Soft Dice (Milletari et al., 2016) puts probabilities in the place of counts:
-    ``2 * sum(t * p) / (sum(t) + sum(p))``. Where segmentation-models averages over all classes, so
-    that each absent class adds a constant loss of nearly 1, here only classes present in the
-    batch's truth have a say; a false alarm of an absent class still costs, as it takes probability
-    from the class that is there. A batch of void alone has loss 0.
+    Soft Dice (after Milletari et al., 2016, who square the terms below the line) puts
+    probabilities in the place of counts: ``2 * sum(t * p) / (sum(t) + sum(p))``. Where
+    segmentation-models averages over all classes, so that an absent class costs nearly 1 as soon
+    as it gets any probability, here only classes present in the batch's truth have a say; a false
+    alarm of an absent class still costs, as it takes probability from the class that is there. A
+    batch of void alone has loss 0.
 
     Takes one-hot ``(N, H, W, C)`` with all zeros for void, and probabilities of the same shape.
     """

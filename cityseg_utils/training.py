@@ -298,7 +298,7 @@ def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
     """Compute BatchNorm's running averages anew, as plain means over some training batches.
 
     No trained weight changes. Useful after a short run, in which averages with a momentum of 0.99
-    still remember their random start.
+    still remember their start, mean 0 and variance 1.
     """
     layers = [x for x in model.submodules if isinstance(x, tf.keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]

@@ -104,6 +104,15 @@ def test_minicity_tree(tiny_city):
 
 
 @pytest.mark.skipif(not CAMVID_ROOT.is_dir(), reason="the real CamVid is not here")
+def test_camvid_files_named_after_their_folder(camvid, write_picture):
+    """Some copies of the test split have no drives in their names."""
+    write_picture(camvid / "test" / "test_00001.png", IMAGE)
+    write_picture(camvid / "testannot" / "testannot_00001.png", MASK)
+    test = find_pairs(camvid).query("split == 'test'")
+    assert test[["city", "frame"]].to_numpy().tolist() == [["all", "00001"]]
+    assert test["mask"].iloc[0].name == "testannot_00001.png"
+
+
 def test_real_camvid():
     pairs = find_pairs(CAMVID_ROOT)
     assert Counter(pairs["split"]) == {"train": 367, "val": 101}

@@ -69,6 +69,8 @@ FUNCTIONS = [
             lambda pairs: False,
             lambda pairs: not leak_by_group(pairs),
             lambda pairs: "yes",
+            lambda pairs: pairs.duplicated(["city", "frame"]).any(),
+            lambda pairs: pairs["split"].nunique() > 2,
         ],
     ),
     (
@@ -89,6 +91,7 @@ FUNCTIONS = [
             lambda image, mean, std: (255 * (image * std + mean)).astype(np.uint8),
             lambda image, mean, std: 255 * (image + mean) * std,
             lambda image, mean, std: image,
+            lambda image, mean, std: 255 * (image * std + mean),
         ],
     ),
     (
@@ -150,3 +153,14 @@ def test_a_function_that_spoils_its_arguments_does_not_spoil_the_check():
 def test_the_verdict_reads_as_one_line():
     shown = {repr(exercises.check_steps(x, 8, 8, 1))[:10] for x in (1, 2, ...)}
     assert shown == {"✓ right: s", "✗ not yet:", "… your tur"}
+
+
+def test_rounding_to_three_decimals_is_right():
+    assert exercises.check_void_share(0.167, MASK).status == RIGHT
+    assert exercises.check_void_share(0.17, MASK).status == WRONG
+
+
+def test_each_of_several_worst_classes_is_right():
+    tie = ConfusionMatrix(3, names="abc").update(np.array([0, 1, 2]), np.array([0, 2, 1]))
+    verdicts = [exercises.check_worst_class(name, tie).status for name in "abc"]
+    assert verdicts == [WRONG, RIGHT, RIGHT]
