@@ -85,7 +85,9 @@ def run(chosen: list[str], params: list[str]) -> int:
         memory = usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
         rows.append((notebook.stem, seconds, memory, "ok" if status == 0 else "FAILED"))
         if target.exists():
-            _jupyter("nbconvert", "--to", "html", "--log-level", "WARN", str(target))
+            # The classic template keeps the pictures' descriptions.
+            options = ("--to", "html", "--template", "classic", "--log-level", "WARN")
+            _jupyter("nbconvert", *options, str(target))
         if status != 0:
             break
     print(f"\n{'lesson':36} {'seconds':>8} {'GB':>6}")
@@ -101,6 +103,7 @@ def store(chosen: list[str]) -> int:
         _jupyter(
             *("nbconvert", "--to", "notebook", "--execute", "--inplace", "--log-level", "WARN"),
             "--ExecutePreprocessor.store_widget_state=False",
+            "--ExecutePreprocessor.coalesce_streams=True",
             "--ExecutePreprocessor.timeout=3600",
             str(notebook),
         )

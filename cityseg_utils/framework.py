@@ -7,6 +7,8 @@ so ``import cityseg_utils`` has to come before ``import tensorflow``.
 
 import os
 import sys
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from types import ModuleType
 
 from cityseg_utils.errors import FrameworkError
@@ -31,26 +33,42 @@ def choose_keras() -> None:
         raise FrameworkError(_HOW)
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["SM_FRAMEWORK"] = "tf.keras"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Failures reach Python as exceptions; the log would only frighten machines without a GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def load_tensorflow() -> ModuleType:
     """Import TensorFlow and check that its ``tf.keras`` is the legacy one."""
     choose_keras()
-    import tensorflow as tf
+    with _silent_stderr():
+        import tensorflow as tf
 
     if not tf.keras.Model.__module__.startswith("tf_keras"):
         raise FrameworkError(_HOW)
     return tf
 
 
+@contextmanager
+def _silent_stderr():
+    """Send what C++ writes to descriptor 2 nowhere: TensorFlow logs there before it can be told."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no descriptor 2, so there is nothing to silence
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def load_segmentation_models() -> ModuleType:
     """Import segmentation-models, set to ``tf.keras`` (it prints one line when it is imported)."""
     load_tensorflow()
-    from contextlib import redirect_stdout
-    from io import StringIO
-
-    with redirect_stdout(StringIO()):
+    with redirect_stdout(StringIO()), _silent_stderr():
         import segmentation_models as sm
     return sm
 

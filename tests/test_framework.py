@@ -77,3 +77,10 @@ def test_one_seed_gives_the_same_numbers_twice():
         return random.random(), old, float(tf.random.uniform(()))
 
     assert draw(5) == draw(5) != draw(6)
+
+
+def test_loading_says_nothing(run_python, start_python):
+    """TensorFlow's C++ and segmentation-models both greet; in a notebook that only confuses."""
+    script = "from cityseg_utils import framework; framework.load_segmentation_models()"
+    process = start_python(script)
+    assert process.communicate(timeout=300) == ("", "")
