@@ -17,7 +17,8 @@ endif
 
 lab: .venv/ready
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
-	$(BIN)/jupyter lab $(LAB) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" \
+	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
 
 test: .venv/ready
 	$(BIN)/ruff check .

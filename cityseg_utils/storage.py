@@ -55,14 +55,16 @@ def read_picture(path: Path | str, color: bool) -> np.ndarray:
             break
     else:
         raise DataError(f"{path}: is not a PNG or JPEG file (it begins with {content[:8]!r})")
-    flags = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED
     try:
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"{path}: cannot be decoded: {error.err}") from error
     if picture is None:
         raise DataError(f"{path}: is damaged and cannot be decoded; fetch it again")
-    if not color and (picture.ndim != 2 or picture.dtype != np.uint8):
+    if color:
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    if picture.ndim != 2 or picture.dtype != np.uint8:
         channels = 1 if picture.ndim == 2 else picture.shape[2]
         raise DataError(
             f"{path}: a label mask has one channel of 8 bits, this picture has {channels} of "

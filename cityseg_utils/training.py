@@ -229,7 +229,7 @@ def _explain(error, folder: Path, sources) -> CitysegError:
 
 
 def _read_history(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "history.csv", index_col="epoch")
+    return pd.read_csv(folder / "history.csv", index_col="epoch", float_precision="round_trip")
 
 
 class _Keeper(tf.keras.callbacks.Callback):

@@ -89,7 +89,9 @@ def test_a_mask_painted_into_the_image_stays_aligned(blocks, factor):
     np.testing.assert_array_equal(image[..., 0], small * 255)
 
 
-@pytest.mark.parametrize("width", [24, 48, 100])
+# Widths that rarely put a pixel's centre on the border of two: versions of OpenCV round those
+# ties to one side or the other.
+@pytest.mark.parametrize("width", [23, 47, 101])
 def test_an_edge_lies_at_the_same_place_in_image_and_mask(width):
     """Wherever the edge is, both see it within half a pixel, and no side is favoured."""
     gaps = []
