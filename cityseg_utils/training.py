@@ -156,18 +156,26 @@ def _describe(model, train, val, epochs: int) -> dict:
     weights = hashlib.sha256()
     for array in model.get_weights():
         weights.update(array.tobytes())
-    loss = model.loss
     return {
         "network": _fingerprint(model),
         "parameters": model.count_params(),
         "first_weights": weights.hexdigest()[:16],
         "optimizer": tf.keras.optimizers.serialize(model.optimizer),
-        "loss": {"name": type(loss).__name__, **getattr(loss, "get_config", dict)()},
+        "loss": _describe_loss(model.loss),
         "precision": tf.keras.mixed_precision.global_policy().name,
         "train": train.config,
         "val": val.config,
         "epochs": epochs,
     }
+
+
+def _describe_loss(loss) -> str | dict:
+    """Tell losses apart: by name, by Keras's own configuration, or by all that an object holds."""
+    if isinstance(loss, str):
+        return loss
+    kind = f"{type(loss).__module__}.{getattr(loss, '__name__', type(loss).__qualname__)}"
+    settings = loss.get_config() if hasattr(loss, "get_config") else vars(loss)
+    return {"kind": kind, **{name: repr(value) for name, value in settings.items()}}
 
 
 def _fingerprint(model) -> str:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from cityseg_utils import training
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
-from cityseg_utils.framework import load_tensorflow, set_seed
+from cityseg_utils.framework import load_segmentation_models, load_tensorflow, set_seed
 from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
 from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
 from cityseg_utils.metrics import ConfusionMatrix
@@ -283,6 +283,29 @@ def test_killed_and_resumed(undisturbed, tiny_city, tmp_path, start_python, wait
     assert not outcome[1].reused
     assert_same_outcome(outcome, undisturbed)
     assert len(names_in(tmp_path)) == 1
+
+
+def test_runs_with_different_losses_never_share_a_folder(tiny_city, tmp_path):
+    library = load_segmentation_models().losses
+    losses = [
+        "categorical_crossentropy",
+        "mse",
+        DiceLoss(),
+        CrossEntropy(),
+        SumOfLosses([CrossEntropy(), DiceLoss()]),
+        SumOfLosses([CrossEntropy(), DiceLoss()], [1, 0.5]),
+        library.DiceLoss(),
+        library.DiceLoss(beta=2),
+        lambda truth, guess: tf.reduce_mean((truth - guess) ** 2),
+    ]
+    train, val = small_data(tiny_city)
+    folders = set()
+    for loss in losses:
+        model = small_model()
+        model.compile("sgd", loss=loss, metrics=[training.MeanIoU(19)])
+        run = training.fit(model, train, val, 1, runs=tmp_path, progress=False)
+        folders.add(run.folder.name)
+    assert len(folders) == len(losses)
 
 
 def test_fit_wants_the_metric(tiny_city, tmp_path):
