@@ -108,9 +108,11 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 
 
 def write_png(path: Path | str, picture: np.ndarray) -> None:
-    """Write ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB as a PNG file, whole or not at all."""
-    bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    write_bytes(path, cv2.imencode(".png", bgr)[1].tobytes())
+    """Write one channel, RGB or RGBA, of 8 or 16 bits, as a PNG file, whole or not at all."""
+    if picture.ndim == 3:
+        order = cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        picture = cv2.cvtColor(picture, order)
+    write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _reason(error: OSError) -> str:

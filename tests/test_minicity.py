@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -6,13 +7,15 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from cityscapesscripts.preparation.json2instanceImg import json2instanceImg
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
 from PIL import Image
 
-from cityseg_utils import minicity
+from cityseg_utils import minicity, storage
 from cityseg_utils.datasets import check_pairs, find_pairs
 from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.minicity.measure import beside_real, measure
 
 SMALL = {"train": 5, "val": 3, "test": 1, "size": (32, 64)}
 
@@ -37,8 +40,8 @@ def test_the_tree_is_that_of_cityscapes(tmp_path):
         "test/greyport/greyport_000000_000019",
     ]
     expected = {f"leftImg8bit/{stem}_leftImg8bit.png" for stem in stems}
-    expected |= {f"gtFine/{stem}_gtFine_labelIds.png" for stem in stems}
-    expected |= {f"gtFine/{stem}_gtFine_polygons.json" for stem in stems}
+    kinds = ("labelIds.png", "instanceIds.png", "color.png", "polygons.json")
+    expected |= {f"gtFine/{stem}_gtFine_{kind}" for stem in stems for kind in kinds}
     assert set(content(root)) == expected | {"minicity.json"}
 
 
@@ -75,13 +78,200 @@ def test_scenes_differ_from_each_other(tiny_city):
     assert len(set(files)) == len(files) == 14
 
 
+# -- the official tools ---------------------------------------------------------------------------
+
+
+def pixels(path):
+    """The picture in a file as Pillow reads it."""
+    return np.array(Image.open(path))
+
+
 def test_labels_are_what_the_official_tool_draws(tiny_city, tmp_path):
     """Byte for byte: the pixels, saved as PNG by the same writer."""
     for polygons in tiny_city.rglob("*_gtFine_polygons.json"):
         ours = polygons.with_name(polygons.name.replace("polygons.json", "labelIds.png"))
         json2labelImg(str(polygons), str(tmp_path / "official.png"))
-        official = np.array(Image.open(tmp_path / "official.png"))
-        assert cv2.imencode(".png", official)[1].tobytes() == ours.read_bytes()
+        assert cv2.imencode(".png", pixels(tmp_path / "official.png"))[1].tobytes() == (
+            ours.read_bytes()
+        )
+
+
+def test_colors_and_instances_are_what_the_official_tools_draw(tiny_city, tmp_path):
+    for polygons in tiny_city.rglob("*_gtFine_polygons.json"):
+        json2labelImg(str(polygons), str(tmp_path / "color.png"), "color")
+        json2instanceImg(str(polygons), str(tmp_path / "instances.png"))
+        stem = str(polygons).removesuffix("polygons.json")
+        np.testing.assert_array_equal(pixels(stem + "color.png"), pixels(tmp_path / "color.png"))
+        instances = pixels(stem + "instanceIds.png")
+        np.testing.assert_array_equal(instances, pixels(tmp_path / "instances.png"))
+        assert set(np.unique(instances[instances < 1000])) <= set(range(24)) | {29, 30}
+
+
+PREPARE = """
+from cityscapesscripts.preparation import createTrainIdInstanceImgs, createTrainIdLabelImgs
+createTrainIdLabelImgs.main()
+createTrainIdInstanceImgs.main()
+"""
+
+
+def test_the_official_preparation_runs_on_the_tree(tmp_path, run_python):
+    """And its train ids are those of our class scheme."""
+    root = minicity.generate(tmp_path / "city", **SMALL)
+    run_python(PREPARE, CITYSCAPES_DATASET=str(root))
+    made = sorted(root.rglob("*_labelTrainIds.png"))
+    assert len(made) == len(sorted(root.rglob("*_instanceTrainIds.png"))) == 9
+    for path in made:
+        ids = pixels(str(path).replace("labelTrainIds", "labelIds"))
+        np.testing.assert_array_equal(pixels(path), CITYSCAPES.remap(ids))
+
+
+def test_the_official_scorer_gives_the_truth_full_marks(tiny_city, monkeypatch):
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the scorer is older than NumPy 2.4
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+
+    monkeypatch.setattr(official.args, "quiet", True)
+    monkeypatch.setattr(official.args, "JSONOutput", False)
+    monkeypatch.setattr(official.args, "evalInstLevelScore", True)  # reads instanceIds
+    monkeypatch.setattr(official.args, "avgClassSize", official.args.avgClassSize)
+    truths = [str(path) for path in sorted((tiny_city / "gtFine").rglob("*_gtFine_labelIds.png"))]
+    result = official.evaluateImgLists(truths, truths, official.args)
+    assert result["averageScoreClasses"] == result["averageScoreCategories"] == 1
+
+
+# -- the same on every machine --------------------------------------------------------------------
+
+CPU_FEATURES = """
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+print(*(name for name in __cpu_dispatch__ if __cpu_features__[name]))
+"""
+
+
+def test_labels_do_not_depend_on_the_processor(tiny_city, tmp_path, run_python):
+    features = run_python(CPU_FEATURES).strip()
+    if not features:
+        pytest.skip("this NumPy has no CPU features to switch off")
+    script = """
+import sys
+from cityseg_utils import minicity, storage
+minicity.generate(sys.argv[1], train=8, val=4, test=2, size=(64, 128))
+"""
+    run_python(script, tmp_path / "plain", NPY_DISABLE_CPU_FEATURES=features)
+    plain, quick = content(tmp_path / "plain"), content(tiny_city)
+    labels = [name for name in quick if "gtFine" in name]
+    assert len(labels) == 4 * 14
+    assert {name: plain[name] for name in labels} == {name: quick[name] for name in labels}
+
+
+def test_processes_and_order_make_no_difference(tmp_path):
+    counts = {"train": 14, "val": 2, "test": 2}
+    alone = minicity.generate(tmp_path / "alone", **counts, size=(32, 64), jobs=1)
+    shared = minicity.generate(tmp_path / "shared", **counts, size=(32, 64), jobs=2)
+    minicity.generate(tmp_path / "pieces", 0, 0, 2, size=(32, 64))
+    minicity.generate(tmp_path / "pieces", 3, 2, 2, size=(32, 64))
+    pieces = minicity.generate(tmp_path / "pieces", **counts, size=(32, 64))
+    assert content(alone) == content(shared) == content(pieces)
+
+
+# -- what is in a scene ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The default MiniCity, measured."""
+    root = storage.home() / "data" / "minicity"
+    minicity.generate(root)  # there already, or drawn now
+    table, whole = measure(sorted(root.rglob("*_gtFine_labelIds.png")))
+    return beside_real(table), whole
+
+
+def test_shares_are_those_of_real_streets(measured):
+    """A looser form of what the table shows, so that small changes of the drawing pass."""
+    (table, correlation), _ = measured
+    assert correlation > 0.9
+    common = table[table["real share"] > 1]
+    assert len(common) == 11
+    assert common["factor"].between(1 / 1.8, 1.8).all(), common["factor"]
+    assert (common["height"] - common["real height"]).abs().max() < 0.15
+    rare = table[table["real share"] <= 1]
+    assert rare["factor"].between(1 / 5, 5).all(), rare["factor"]
+    assert (table["images"] > 0).all(), "some label never occurs"
+
+
+def test_scenes_are_as_cluttered_as_real_streets(measured):
+    _, whole = measured
+    assert whole["scenes"] == 200
+    assert 15 < whole["ids per image"] < 19
+    assert whole["fewest"] >= 12
+    assert whole["most"] <= 21
+    assert 4 < whole["pixels at a border (%)"] < 9
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_scored_class_occurs_in_every_split(measured, split):
+    masks = (storage.home() / "data" / "minicity" / "gtFine" / split).rglob("*_labelIds.png")
+    present = np.unique(np.concatenate([np.unique(pixels(mask)) for mask in masks]))
+    assert set(CITYSCAPES.ids) <= set(present.tolist())
+
+
+def test_measuring_a_tiny_mask_by_hand(tmp_path, write_picture):
+    """Two rows of four: road below, sky and a car above."""
+    mask = write_picture(tmp_path / "a.png", [[23, 23, 26, 26], [7, 7, 7, 7]])
+    table, whole = measure([mask])
+    assert table.loc[7, ["name", "share", "images", "height", "pieces"]].tolist() == [
+        "road", 50, 100, 0.75, 1,
+    ]  # fmt: skip
+    assert table.loc[23, "share"] == 25
+    assert table.loc[0, "share"] == 0
+    assert np.isnan(table.loc[0, "height"])
+    # All four of the upper row differ from the one below; none below has a different neighbour.
+    assert whole["pixels at a border (%)"] == 50
+    assert whole[["scenes", "ids per image", "fewest", "most"]].tolist() == [1, 3, 3, 3]
+
+
+def test_measuring_nothing_is_refused(tmp_path):
+    command = [sys.executable, "-m", "cityseg_utils.minicity.measure", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "no label maps" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_contact_sheet_has_a_row_for_every_city(tmp_path):
+    root = minicity.generate(tmp_path / "city", train=8, val=4, test=4, size=(32, 64))
+    command = [sys.executable, "-m", "cityseg_utils.minicity.measure", str(root)]
+    subprocess.run([*command, "--sheet", str(tmp_path / "s.jpg")], check=True, capture_output=True)
+    assert pixels(tmp_path / "s.jpg").shape == (8 * 128, 3 * 256, 3)  # two scenes and a map
+
+
+def test_clutter_is_turned_up_and_down(tmp_path):
+    def objects(clutter):
+        root = tmp_path / str(clutter)
+        minicity.generate(root, train=6, val=0, test=0, size=(64, 128), clutter=clutter)
+        kinds = ("person", "car", "bicycle", "traffic sign", "pole")
+        found = [json.loads(p.read_text())["objects"] for p in root.rglob("*polygons.json")]
+        return sum(thing["label"] in kinds for things in found for thing in things)
+
+    few, normal, many = objects(0.4), objects(1.0), objects(2.5)
+    assert 1.3 * few < normal < many / 1.3
+
+
+def test_pictures_agree_with_their_labels(measured):
+    """Road is gray, summer leaves are greener than they are red, sky is the brightest."""
+    pairs = find_pairs(storage.home() / "data" / "minicity")
+    ashford = pairs[pairs["city"] == "ashford"].head(12)  # brick, green leaves
+    colors = {7: [], 21: [], 23: []}
+    for image, mask in zip(ashford["image"], ashford["mask"], strict=True):
+        image, mask = pixels(image), pixels(mask)
+        for k, found in colors.items():
+            if (mask == k).sum() > 50:
+                found.append(image[mask == k].mean(axis=0))
+    road, leaves, sky = (np.mean(colors[k], axis=0) for k in (7, 21, 23))
+    assert np.ptp(road) < 25
+    assert leaves[1] > leaves[0] > leaves[2]
+    assert sky.mean() > max(road.mean(), leaves.mean()) + 40
+
+
+# -- files ----------------------------------------------------------------------------------------
 
 
 def test_polygons_say_their_size(tiny_city):
@@ -89,7 +279,7 @@ def test_polygons_say_their_size(tiny_city):
     assert (polygons["imgHeight"], polygons["imgWidth"]) == (64, 128)
 
 
-@pytest.mark.parametrize("other", [{"size": (32, 96)}, {"seed": 1}], ids=["size", "seed"])
+@pytest.mark.parametrize("other", [{"size": (32, 96)}, {"seed": 1}, {"clutter": 2.0}])
 def test_another_minicity_in_the_same_folder_is_refused(tmp_path, other):
     root = minicity.generate(tmp_path / "city", **SMALL)
     before = content(root)
@@ -111,6 +301,46 @@ def test_a_file_in_the_way_is_a_storage_error(tmp_path):
         minicity.generate(tmp_path / "city", **SMALL)
 
 
+NO_ROOM = """
+import resource, sys
+from cityseg_utils import errors, minicity
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    minicity.generate(sys.argv[1], train=int(sys.argv[2]), val=1, test=1, size=(64, 128))
+except errors.StorageError as error:
+    print("StorageError", error)
+"""
+
+
+@pytest.mark.parametrize("scenes", [2, 30], ids=["alone", "in parallel"])
+def test_a_full_disk_is_one_clear_error(tmp_path, run_python, scenes):
+    printed = run_python(NO_ROOM, tmp_path / "city", scenes)
+    assert printed.startswith("StorageError")
+    assert printed.count("\n") == 1
+    assert "cannot be written" in printed
+    left = [path for path in (tmp_path / "city").rglob("*") if path.is_file()]
+    assert all(path.name == "minicity.json" or path.suffix != ".png" for path in left)
+
+
+FOREIGN = """
+import os, sys
+from cityseg_utils import errors, minicity
+os.setuid(65534)
+try:
+    minicity.generate(sys.argv[1], train=30, val=1, test=1, size=(64, 128))
+except errors.StorageError as error:
+    print("StorageError", error)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become someone else")
+def test_a_folder_of_someone_else_is_one_clear_error(open_folder, run_python):
+    printed = run_python(FOREIGN, open_folder / "city")
+    assert printed.startswith("StorageError")
+    assert "folder that you may write to" in printed
+    assert not (open_folder / "city").exists()
+
+
 def test_complete_only_when_every_scene_is_there(tmp_path):
     counts = {"train": 2, "val": 1, "test": 1}
     assert not minicity.is_complete(tmp_path, counts)
@@ -123,11 +353,11 @@ def test_complete_only_when_every_scene_is_there(tmp_path):
 @pytest.mark.parametrize("scenes", [1, 7], ids=["early", "later"])
 def test_killed_while_drawing_then_finished(tmp_path, start_python, wait_until, scenes):
     """After kill -9 a second call completes the data set, equal to an undisturbed one."""
-    root, counts = tmp_path / "killed", {"train": 40, "val": 4, "test": 2}
+    root, counts = tmp_path / "killed", {"train": 90, "val": 4, "test": 2}
     script = """
 import sys
-from cityseg_utils import minicity
-minicity.generate(sys.argv[1], train=40, val=4, test=2, size=(64, 128))
+from cityseg_utils import minicity, storage
+minicity.generate(sys.argv[1], train=90, val=4, test=2, size=(64, 128))
 """
     process = start_python(script, root)
     wait_until(process, lambda: len(list(root.rglob("*labelIds.png"))) >= scenes)
@@ -141,7 +371,7 @@ minicity.generate(sys.argv[1], train=40, val=4, test=2, size=(64, 128))
     kept = {name: data for name, data in content(root).items() if "/.writing-" not in name}
     assert kept == undisturbed
     pairs = find_pairs(root)
-    assert len(pairs) == 46
+    assert len(pairs) == 96
     assert not pairs["image"].astype(str).str.contains("writing").any()
     assert set(pairs["split"]) == {"train", "val", "test"}
 

@@ -1,7 +1,8 @@
 """MiniCity: street scenes drawn from a seed, in the exact folder tree of Cityscapes.
 
-``scene`` says what stands where in a street, in metres, and projects it to polygons; ``render``
-turns polygons into a picture and a label map; this module writes the data set.
+``catalogue`` says what a city is made of, ``street`` lays out a street and sets things into it,
+``geometry`` brings metres to pixels, ``painting`` turns shapes into a picture and its labels; this
+module writes the data set. ``python -m cityseg_utils.minicity.measure`` measures it.
 """
 
 import json
@@ -9,10 +10,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from joblib import Parallel, delayed
+
 from cityseg_utils import storage
 from cityseg_utils.errors import DataError
-from cityseg_utils.minicity.render import polygons_json, render
-from cityseg_utils.minicity.scene import make_scene
+from cityseg_utils.minicity import painting
+from cityseg_utils.minicity.street import make_scene
 
 CITIES = {
     "train": ("ashford", "birkstadt", "corvina", "dunmere"),
@@ -20,7 +23,9 @@ CITIES = {
     "test": ("greyport", "hollens"),
 }
 MARKER = "minicity.json"
+VERSION = 2  # of the drawing; scenes of different versions are not mixed
 DEFAULT = {"train": 120, "val": 40, "test": 40}
+_FEW = 12  # scenes that are drawn sooner than a second process starts
 
 
 def generate(
@@ -30,7 +35,9 @@ def generate(
     test: int = DEFAULT["test"],
     size: tuple[int, int] = (256, 512),
     seed: int = 0,
+    clutter: float = 1.0,
     progress: bool = False,
+    jobs: int = -1,
 ) -> Path:
     """Write a MiniCity under `root`; scenes that are there already are kept.
 
@@ -43,41 +50,56 @@ def generate(
         The width is usually twice the height, as in Cityscapes.
     seed : int
         Scene k of a split depends on the seed and k alone, not on how many were asked for.
+    clutter : float
+        How many people, vehicles and things there are: 0.5 about half, 2 about twice as many.
     progress : bool
         Show a progress bar.
+    jobs : int
+        Processes to draw with; -1: as many as there are CPU cores.
 
     Raises
     ------
     DataError
-        If `root` holds another data set, or a MiniCity of another size or seed.
+        If `root` holds another data set, or a MiniCity of another size, seed, clutter or version.
     StorageError
         If the files cannot be written.
     """
     root = Path(root)
-    _claim(root, {"size": list(size), "seed": seed})
-    todo = [
-        x for x in _files(root, {"train": train, "val": val, "test": test}) if not x[1].exists()
-    ]
+    _claim(root, {"size": list(size), "seed": seed, "clutter": clutter, "version": VERSION})
+    counts = {"train": train, "val": val, "test": test}
+    todo = [scene for scene in _scenes(root, counts) if not scene[1].exists()]
+    # Should this process be killed, the ones it started end when they have been idle for a while.
+    draw = Parallel(
+        jobs if len(todo) > _FEW else 1, return_as="generator_unordered", idle_worker_timeout=5
+    )
+    drawn = draw(delayed(_draw)(*scene, seed, size, clutter) for scene in todo)
     if progress:
         from tqdm.auto import tqdm
 
-        todo = tqdm(todo, desc="drawing MiniCity", unit="scene")
-    for image, mask, city, split, k in todo:
-        scene = make_scene(city, (seed, list(CITIES).index(split), k), size)
-        picture, ids = render(scene)
-        polygons = mask.with_name(mask.name.replace("labelIds.png", "polygons.json"))
-        storage.write_bytes(polygons, json.dumps(polygons_json(scene)).encode())
-        storage.write_png(image, picture)
-        storage.write_png(mask, ids)  # last: a scene with a label map is complete
+        drawn = tqdm(drawn, total=len(todo), desc="drawing MiniCity", unit="scene")
+    for _ in drawn:
+        pass
     return root
+
+
+def _draw(image: Path, mask: Path, city: str, split: str, k: int, seed, size, clutter) -> None:
+    scene = make_scene(city, (seed, list(CITIES).index(split), k), size, clutter)
+    polygons = painting.polygons_json(scene)
+    ids, instances = painting.draw_labels(polygons)
+    storage.write_png(image, painting.paint(scene))
+    stem = mask.name.removesuffix("labelIds.png")
+    storage.write_bytes(mask.with_name(stem + "polygons.json"), json.dumps(polygons).encode())
+    storage.write_png(mask.with_name(stem + "instanceIds.png"), instances)
+    storage.write_png(mask.with_name(stem + "color.png"), painting.COLORS[ids])
+    storage.write_png(mask, ids)  # last: a scene with a label map is complete
 
 
 def is_complete(root: Path | str, counts: dict[str, int] = DEFAULT) -> bool:
     """Tell whether every scene of that many per split is there."""
-    return all(mask.exists() for _, mask, *_ in _files(Path(root), counts))
+    return all(mask.exists() for _, mask, *_ in _scenes(Path(root), counts))
 
 
-def _files(root: Path, counts: dict[str, int]) -> Iterator[tuple[Path, Path, str, str, int]]:
+def _scenes(root: Path, counts: dict[str, int]) -> Iterator[tuple[Path, Path, str, str, int]]:
     for split, number in counts.items():
         for k in range(number):
             city = CITIES[split][k % len(CITIES[split])]

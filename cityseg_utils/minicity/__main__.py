@@ -1,6 +1,7 @@
 """Command line: ``python -m cityseg_utils.minicity data/minicity --train 120 --size 512x256``."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def _clutter(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?", text) or not 0 < float(text) <= 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to 4")
+    return float(text)
+
+
 def main() -> int:
     """Parse the command line and draw the city."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.minicity", description=__doc__)
@@ -32,6 +39,8 @@ def main() -> int:
         parser.add_argument(f"--{split}", type=_number, default=number, metavar="SCENES")
     parser.add_argument("--size", type=_size, default=(256, 512), metavar="WIDTHxHEIGHT")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clutter", type=_clutter, default=1.0, help="1: as in real streets")
+    parser.add_argument("--jobs", type=int, default=-1, help="processes; -1: one for each core")
     arguments = parser.parse_args()
     try:
         generate(**vars(arguments), progress=True)
