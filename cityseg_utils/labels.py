@@ -37,6 +37,8 @@ class ClassScheme:
         The raw id, 0 .. 255, that files store for each class.
     void_ids : sequence of int
         Raw ids that mean "no class"; they become 255.
+    categories : sequence of str, optional
+        The group that each class belongs to, such as "vehicle".
     """
 
     name: str
@@ -44,6 +46,7 @@ class ClassScheme:
     colors: tuple[tuple[int, int, int], ...]
     ids: tuple[int, ...]
     void_ids: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not len(self.names) == len(self.colors) == len(self.ids):
@@ -174,6 +177,7 @@ def _from_official(name: str, chosen: Sequence, void: Sequence) -> ClassScheme:
         tuple(label.color for label in chosen),
         tuple(label.id for label in chosen),
         tuple(label.id for label in void),
+        tuple(label.category for label in chosen),
     )
 
 
@@ -222,3 +226,50 @@ CAMVID = ClassScheme(
     (11,),
 )
 """The 11 classes of CamVid as SegNet (Badrinarayanan et al., 2017) uses them; 11 is void."""
+
+CITYSCAPES_TO_CAMVID = {
+    "road": "road",
+    "sidewalk": "pavement",
+    "building": "building",
+    "wall": "building",
+    "fence": "fence",
+    "pole": "pole",
+    "traffic light": "sign symbol",
+    "traffic sign": "sign symbol",
+    "vegetation": "tree",
+    "terrain": "tree",
+    "sky": "sky",
+    "person": "pedestrian",
+    "rider": "bicyclist",
+    "car": "car",
+    "truck": "car",
+    "bus": "car",
+    "train": "car",
+    "motorcycle": "bicyclist",
+    "bicycle": "bicyclist",
+}
+"""CamVid's name for each Cityscapes class, as its 32 classes were grouped into 11.
+
+That grouping (walls with buildings, traffic lights with signs, low plants with trees, large
+vehicles with cars, motorcycles with bicyclists) is the one of Sturgess et al., "Combining
+appearance and structure from motion features for road scene understanding", BMVC 2009, which
+SegNet's version of the data follows.
+"""
+
+
+def merging(source: ClassScheme, target: ClassScheme, names: dict[str, str]) -> np.ndarray:
+    """Return the ``(C, K) float32`` matrix that turns scores of C classes into those of K.
+
+    ``probabilities @ merging(...)`` adds up the classes that become one.
+
+    Raises
+    ------
+    LabelError
+        If a class of `source` is not in `names`, or becomes one that `target` does not have.
+    """
+    matrix = np.zeros((source.num_classes, target.num_classes), np.float32)
+    for row, name in enumerate(source.names):
+        if names.get(name) not in target.names:
+            raise LabelError(f"{name!r} becomes {names.get(name)!r}, no class of {target.name!r}")
+        matrix[row, target.names.index(names[name])] = 1
+    return matrix

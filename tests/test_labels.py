@@ -11,9 +11,11 @@ from cityseg_utils.labels import (
     CAMVID,
     CITYSCAPES,
     CITYSCAPES_FULL,
+    CITYSCAPES_TO_CAMVID,
     VOID,
     ClassScheme,
     distinct_colors,
+    merging,
 )
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -144,3 +146,24 @@ def test_no_class_may_take_the_number_of_void(tmp_path, write_picture):
 
 def test_distinct_colors_differ():
     assert len(set(distinct_colors(40))) == 40
+
+
+# -- from one scheme to another -------------------------------------------------------------------
+
+
+def test_merged_scores_add_up():
+    matrix = merging(CITYSCAPES, CAMVID, CITYSCAPES_TO_CAMVID)
+    assert matrix.shape == (19, 11)
+    assert (matrix.sum(axis=1) == 1).all(), "every class becomes exactly one"
+    assert (matrix.sum(axis=0) > 0).all(), "every class of CamVid comes from some"
+    scores = np.zeros(19)
+    scores[[CITYSCAPES.names.index(name) for name in ("car", "bus", "road")]] = 0.3, 0.3, 0.4
+    merged = scores @ matrix
+    assert CAMVID.names[merged.argmax()] == "car"
+    assert merged.sum() == pytest.approx(1)
+
+
+def test_a_class_that_goes_nowhere_is_refused():
+    names = {**CITYSCAPES_TO_CAMVID, "truck": "lorry"}
+    with pytest.raises(LabelError, match="'truck' becomes 'lorry'"):
+        merging(CITYSCAPES, CAMVID, names)
