@@ -1,12 +1,21 @@
 """Intersection over union, Dice and accuracy from one confusion matrix over a whole data set."""
 
-from collections.abc import Sequence
+import functools
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
-from cityseg_utils.errors import LabelError, ShapeError
-from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils import storage
+from cityseg_utils.errors import CitysegError, DataError, LabelError, ShapeError
+from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
+
+_FRAME = re.compile(r"(?P<city>[^_].*?)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?!\d)[^/]*\.png")
 
 
 class ConfusionMatrix:
@@ -99,6 +108,47 @@ class ConfusionMatrix:
             )
         return np.where(mask == self.void, self.num_classes, mask).astype(np.int64)
 
+    def count_ids(self, truth: np.ndarray, prediction: np.ndarray, scheme: ClassScheme):
+        """Count one pair of label maps as files store them, ``(H, W) uint8`` raw ids.
+
+        The same as remapping both and calling `update`, but the look-up happens once per pair of
+        ids instead of once per pixel.
+
+        Raises
+        ------
+        ShapeError, LabelError
+            As `update`. Nothing is counted then.
+        """
+        if truth.shape != prediction.shape:
+            raise ShapeError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
+        pairs = np.zeros((256, 256), np.int64)
+        # OpenCV counts in float32, exactly up to 2**24, and twice as fast as np.bincount.
+        for band in range(0, len(truth), rows := max(1, 2**24 // max(1, truth.shape[1]))):
+            images = [np.ascontiguousarray(x[band : band + rows]) for x in (truth, prediction)]
+            pairs += np.int64(cv2.calcHist(images, [0, 1], None, [256] * 2, [0, 256] * 2))
+        present = np.flatnonzero(pairs.sum(1)), np.flatnonzero(pairs.sum(0))
+        known = [scheme.remap(ids.astype(np.uint8)).astype(int) for ids in present]
+        known = [np.where(ids == VOID, self.num_classes, ids) for ids in known]
+        counted = np.zeros((self.num_classes + 1,) * 2, np.int64)
+        np.add.at(counted, np.ix_(*known), pairs[np.ix_(*present)])
+        self.counts += counted[: self.num_classes]
+        return self
+
+    def merged(self, groups: Sequence[str]) -> "ConfusionMatrix":
+        """Return the matrix over groups of classes, ``groups[k]`` being the one of class k.
+
+        With ``scheme.categories`` its IoU is the official category IoU: within a category nothing
+        is confused.
+        """
+        if len(groups) != self.num_classes:
+            raise LabelError(f"{len(groups)} groups were given for {self.num_classes} classes")
+        names = list(dict.fromkeys(groups))
+        member = np.array([[group == name for name in names] for group in groups], np.int64)
+        total = ConfusionMatrix(len(names), self.void, names)
+        total.counts[:, :-1] = member.T @ self.counts[:, :-1] @ member
+        total.counts[:, -1] = member.T @ self.counts[:, -1]
+        return total
+
     def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
         """Return a new matrix with the counts of both."""
         if (self.names, self.void) != (other.names, other.void):
@@ -154,6 +204,11 @@ class ConfusionMatrix:
         """Mean of :meth:`dice` over the classes that have one."""
         return float(self.dice().mean())
 
+    def frequency_weighted_iou(self) -> float:
+        """Mean of :meth:`iou`, weighted by the class's true pixels (Long et al., 2015)."""
+        total = self.counts.sum()
+        return float((self.iou().fillna(0) * self.true_pixels).sum() / total) if total else np.nan
+
     def pixel_accuracy(self) -> float:
         """Share of labelled pixels that were predicted right."""
         total = self.counts.sum()
@@ -168,3 +223,75 @@ class ConfusionMatrix:
         with np.errstate(invalid="ignore"):
             ratio = np.where(below > 0, above / np.maximum(below, 1), np.nan)
         return pd.Series(ratio, pd.Index(self.names, name="class"), name=name)
+
+
+def evaluate_folder(
+    truth_dir: Path | str,
+    prediction_dir: Path | str,
+    scheme: ClassScheme = CITYSCAPES,
+    jobs: int = 1,
+) -> ConfusionMatrix:
+    """Score label-id PNG files as the benchmark's server would.
+
+    Truth and prediction belong together if their names hold the same city, sequence and frame;
+    where in the folders they lie does not matter. Of the truth only ``*_labelIds.png`` count.
+
+    Parameters
+    ----------
+    truth_dir, prediction_dir : Path or str
+        Searched with all their subfolders.
+    scheme : ClassScheme
+        What the ids in both mean.
+    jobs : int
+        Processes to count with; -1: as many as there are CPU cores.
+
+    Raises
+    ------
+    DataError
+        If a folder holds nothing to score, a frame has no prediction or two, a prediction has no
+        truth, or a file cannot be read, has another size than its partner or ids that the scheme
+        does not know. All faults are reported together, and nothing is scored then.
+    """
+    truths = _by_frame(truth_dir, "*_labelIds.png")
+    predictions = _by_frame(prediction_dir, "*.png")
+    faults = [f"{truths[key]}: has no prediction" for key in truths.keys() - predictions.keys()]
+    faults += [f"{predictions[key]}: has no truth" for key in predictions.keys() - truths.keys()]
+    if faults:
+        raise DataError(f"{prediction_dir}: does not fit {truth_dir}:", sorted(faults))
+    work = [(truths[key], predictions[key]) for key in sorted(truths)]
+    jobs = min(jobs, len(work))
+    shares = [work[k::jobs] for k in range(jobs)] if jobs > 1 else [work]
+    results = Parallel(jobs)(delayed(_count)(share, scheme) for share in shares)
+    if faults := sorted(fault for _, found in results for fault in found):
+        raise DataError(f"{prediction_dir}: {len(faults)} predictions cannot be scored:", faults)
+    return functools.reduce(operator.add, (matrix for matrix, _ in results))
+
+
+def _by_frame(folder: Path | str, pattern: str) -> dict[tuple[str, ...], Path]:
+    found: dict[tuple[str, ...], Path] = {}
+    twice = []
+    for path in sorted(Path(folder).rglob(pattern)):
+        if match := _FRAME.fullmatch(path.name):
+            if match.groups() in found:
+                twice.append(f"{path}: is of the same frame as {found[match.groups()]}")
+            found[match.groups()] = path
+    if twice:
+        raise DataError(f"{folder}: holds more than one file for a frame:", twice)
+    if not found:
+        raise DataError(
+            f"{folder}: holds no file {pattern} with city, sequence and frame in its name, such as "
+            "ashford_000000_000019"
+        )
+    return found
+
+
+def _count(work: Iterable[tuple[Path, Path]], scheme: ClassScheme):
+    matrix, faults = ConfusionMatrix.for_scheme(scheme), []
+    for paths in work:
+        try:
+            matrix.count_ids(*(storage.read_picture(path, color=False) for path in paths), scheme)
+        except DataError as error:
+            faults.append(str(error))
+        except CitysegError as error:
+            faults.append(f"{paths[1]}: {error}")
+    return matrix, faults

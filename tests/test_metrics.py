@@ -1,16 +1,17 @@
 import math
+import shutil
 
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import id2label
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from cityseg_utils.errors import LabelError, ShapeError
+from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID
-from cityseg_utils.metrics import ConfusionMatrix
+from cityseg_utils.metrics import ConfusionMatrix, evaluate_folder
 
 CLASSES = 4
 NAN = math.nan
@@ -164,6 +165,171 @@ def test_matrices_over_different_classes_cannot_be_added():
 def test_one_name_per_class():
     with pytest.raises(LabelError):
         ConfusionMatrix(3, names=["a", "b"])
+
+
+# -- label ids as files store them ----------------------------------------------------------------
+
+IDS = np.array([*CITYSCAPES.ids, *CITYSCAPES.void_ids], np.uint8)
+PAIRS_OF_MAPS = array_shapes(min_dims=2, max_dims=2, max_side=9).flatmap(
+    lambda shape: st.tuples(*[arrays(np.uint8, shape, elements=st.sampled_from(IDS.tolist()))] * 2)
+)
+
+
+@given(PAIRS_OF_MAPS)
+def test_counting_ids_is_remapping_and_counting(maps):
+    quick = ConfusionMatrix.for_scheme(CITYSCAPES).count_ids(*maps, CITYSCAPES)
+    slow = ConfusionMatrix.for_scheme(CITYSCAPES).update(*map(CITYSCAPES.remap, maps))
+    assert quick == slow
+
+
+def test_unknown_ids_are_named_and_nothing_is_counted():
+    matrix = ConfusionMatrix.for_scheme(CITYSCAPES)
+    with pytest.raises(LabelError, match="200"):
+        matrix.count_ids(np.full((2, 2), 7, np.uint8), np.full((2, 2), 200, np.uint8), CITYSCAPES)
+    assert matrix.counts.sum() == 0
+    with pytest.raises(ShapeError):
+        matrix.count_ids(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), CITYSCAPES)
+
+
+def test_more_pixels_than_a_float_can_count():
+    many = np.full((5000, 4000), 7, np.uint8)  # 20 million, above 2 ** 24
+    many[0, 0] = 8
+    matrix = ConfusionMatrix.for_scheme(CITYSCAPES).count_ids(many, many, CITYSCAPES)
+    assert matrix.true_pixels[:2].tolist() == [19_999_999, 1]
+
+
+# -- categories -----------------------------------------------------------------------------------
+
+
+def test_within_a_group_nothing_is_confused():
+    matrix = ConfusionMatrix(3, names=["car", "bus", "road"])
+    matrix.update(np.array([[0, 0, 1, 2]]), np.array([[0, 1, 0, 1]]))
+    merged = matrix.merged(["vehicle", "vehicle", "flat"])
+    assert merged.names == ["vehicle", "flat"]
+    assert merged.iou().tolist() == [3 / 4, 0]
+    with pytest.raises(LabelError, match="2 groups were given for 3 classes"):
+        matrix.merged(["vehicle", "flat"])
+
+
+@given(PAIRS_OF_MAPS)
+def test_groups_of_one_change_nothing(maps):
+    matrix = ConfusionMatrix.for_scheme(CITYSCAPES).count_ids(*maps, CITYSCAPES)
+    assert matrix.merged(CITYSCAPES.names) == matrix
+
+
+def test_frequency_weighted_iou_by_hand():
+    """Three pixels of class 0, all found, and one of class 1, taken for 0."""
+    matrix = ConfusionMatrix(3).update(np.array([[0, 0, 0, 1]]), np.array([[0, 0, 0, 0]]))
+    assert matrix.frequency_weighted_iou() == pytest.approx(3 / 4 * 3 / 4)
+    assert math.isnan(ConfusionMatrix(3).frequency_weighted_iou())
+
+
+# -- folders --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def submission(tiny_city, tmp_path):
+    """Noisy predictions for the four val frames, with names and folders of their own."""
+    rng, folder = np.random.default_rng(0), tmp_path / "submission"
+    for k, path in enumerate(sorted(tiny_city.glob("gtFine/val/*/*labelIds.png"))):
+        raw = np.array(Image.open(path))
+        noise = rng.choice([0, 3, 4, 7, 8, 11, 21, 26], raw.shape).astype(np.uint8)
+        name = path.name.replace("gtFine_labelIds", ("pred", "my_net*2")[k % 2])
+        (folder / str(k % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.where(rng.random(raw.shape) < 0.3, noise, raw)).save(
+            folder / str(k % 3) / name
+        )
+    return folder
+
+
+def official_result(truths, files, monkeypatch):
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the scorer is older than NumPy 2.4
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+
+    for option, value in {"quiet": True, "evalInstLevelScore": False, "JSONOutput": False}.items():
+        monkeypatch.setattr(official.args, option, value)
+    return official.evaluateImgLists(list(map(str, files)), list(map(str, truths)), official.args)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_a_folder_is_scored_as_the_official_scorer_does(tiny_city, submission, monkeypatch, jobs):
+    """Classes and categories; with void, and with classes that never occur."""
+    truths = sorted(tiny_city.glob("gtFine/val/*/*labelIds.png"))
+    files = [next(submission.rglob(f"{p.name.split('_gtFine')[0]}_*")) for p in truths]
+    official = official_result(truths, files, monkeypatch)
+    ours = evaluate_folder(tiny_city / "gtFine" / "val", submission, jobs=jobs)
+    expected = [official["classScores"][name] for name in CITYSCAPES.names]
+    assert any(map(math.isnan, expected))
+    np.testing.assert_allclose(ours.iou(), expected, atol=1e-9)
+    assert ours.mean_iou() == pytest.approx(official["averageScoreClasses"], abs=1e-9)
+    categories = ours.merged(CITYSCAPES.categories)
+    expected = [official["categoryScores"][name] for name in categories.names]
+    np.testing.assert_allclose(categories.iou(), expected, atol=1e-9)
+    assert categories.mean_iou() == pytest.approx(official["averageScoreCategories"], abs=1e-9)
+
+
+def drop(folder):
+    next(folder.rglob("*.png")).unlink()
+
+
+def double(folder):
+    path = next(folder.rglob("*.png"))
+    path.with_name(path.name.replace(".png", "_again.png")).write_bytes(path.read_bytes())
+
+
+def foreign(folder):
+    Image.new("L", (128, 64)).save(folder / "nowhere_000000_000019_pred.png")
+
+
+def shrink(folder):
+    path = sorted(folder.rglob("*.png"))[0]
+    Image.open(path).resize((64, 32)).save(path)
+
+
+def paint(folder):
+    path = sorted(folder.rglob("*.png"))[0]
+    Image.open(path).convert("RGB").save(path)
+
+
+def corrupt(folder):
+    path = sorted(folder.rglob("*.png"))[0]
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def strange(folder):
+    path = sorted(folder.rglob("*.png"))[0]
+    Image.new("L", (128, 64), 99).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (drop, "has no prediction"),
+        (double, "is of the same frame as"),
+        (foreign, "nowhere_000000_000019_pred.png: has no truth"),
+        (shrink, r"truth has shape \(64, 128\), the prediction \(32, 64\)"),
+        (paint, "has one channel of 8 bits"),
+        (corrupt, "is truncated"),
+        (strange, r"ids that no class of 'Cityscapes' has: 99"),
+        (shutil.rmtree, "holds no file"),
+    ],
+)
+def test_a_bad_submission_is_refused_by_name(tiny_city, submission, spoil, message):
+    spoil(submission)
+    with pytest.raises(DataError, match=message) as caught:
+        evaluate_folder(tiny_city / "gtFine" / "val", submission)
+    assert str(submission) in str(caught.value)
+
+
+def test_all_faults_are_reported_at_once(tiny_city, submission):
+    first, second, *_ = sorted(submission.rglob("*.png"))
+    Image.new("L", (3, 3)).save(first)
+    second.write_bytes(b"nothing")
+    with pytest.raises(DataError) as caught:
+        evaluate_folder(tiny_city / "gtFine" / "val", submission)
+    assert len(caught.value.faults) == 2
+    assert first.name in str(caught.value)
+    assert second.name in str(caught.value)
 
 
 def test_class_iou_equals_the_official_scorer(tiny_city, tmp_path, monkeypatch):
