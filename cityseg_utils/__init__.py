@@ -15,6 +15,7 @@ from cityseg_utils import framework as _framework
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "analysis",
     "augmentation",
     "datasets",
     "errors",
