@@ -6,8 +6,9 @@ become train ids and back.
 """
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +21,17 @@ from cityseg_utils.storage import read_picture
 
 VOID = 255
 _UNKNOWN = -1
+# Hues of Okabe and Ito, "Color universal design" (2008), dealt to the categories so that the
+# nearest two classes of both Cityscapes and CamVid are far apart for people with dichromacy.
+_SAFE_HUES = {
+    "flat": (230, 159, 0),
+    "construction": (86, 180, 233),
+    "object": (0, 114, 178),
+    "nature": (240, 228, 66),
+    "sky": (0, 158, 115),
+    "human": (213, 94, 0),
+    "vehicle": (150, 150, 150),
+}
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,24 @@ class ClassScheme:
         """Paint ``(H, W) uint8`` train ids as ``(H, W, 3) uint8`` RGB, void black."""
         return self.palette[mask]
 
+    def color_blind_safe(self) -> "ClassScheme":
+        """Return the same classes in colours that differ in brightness, not in hue alone.
+
+        Each category has a hue; its classes go from dark to light. Use it in one place, after the
+        data set is opened: ``scheme = scheme.color_blind_safe()``.
+        """
+        groups = self.categories or self.names
+        hues, number, seen = list(_SAFE_HUES.values()), Counter(groups), Counter()
+        kinds, colors = list(dict.fromkeys(groups)), []
+        for group in groups:
+            hue = np.array(_SAFE_HUES.get(group, hues[kinds.index(group) % len(hues)]), float)
+            step = (seen[group] + 0.5) / number[group]
+            seen[group] += 1
+            light = hue + (255 - hue) * (step - 0.5) * 1.3
+            shade = hue * (0.45 + 1.1 * step) if step < 0.5 else light
+            colors.append(tuple(int(c) for c in np.clip(np.round(shade), 0, 255)))
+        return replace(self, colors=tuple(colors))
+
     def to_frame(self) -> pd.DataFrame:
         """Return the table as a DataFrame with one row per class, indexed by train id."""
         rows = {"name": self.names, "id": self.ids, "color": self.colors}
@@ -224,6 +254,19 @@ CAMVID = ClassScheme(
     ),
     tuple(range(11)),
     (11,),
+    (
+        "sky",
+        "construction",
+        "object",
+        "flat",
+        "flat",
+        "nature",
+        "object",
+        "construction",
+        "vehicle",
+        "human",
+        "human",
+    ),
 )
 """The 11 classes of CamVid as SegNet (Badrinarayanan et al., 2017) uses them; 11 is void."""
 

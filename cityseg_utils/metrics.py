@@ -267,6 +267,40 @@ def evaluate_folder(
     return functools.reduce(operator.add, (matrix for matrix, _ in results))
 
 
+def export_predictions(
+    predictions: Iterable[np.ndarray],
+    images: Iterable[Path | str],
+    folder: Path | str,
+    scheme: ClassScheme = CITYSCAPES,
+) -> list[Path]:
+    """Write predictions in the form that the benchmark's server takes, and return the files.
+
+    Parameters
+    ----------
+    predictions : iterable of ``(H, W) uint8`` train ids or ``(H, W, C)`` probabilities
+        One for each image, at its native size; `training.predict` yields such.
+    images : iterable of paths
+        ``ashford_000000_000019_leftImg8bit.png`` becomes ``ashford_000000_000019_pred.png``.
+    folder : Path or str
+    scheme : ClassScheme
+        Its raw ids are written.
+
+    Raises
+    ------
+    LabelError
+        If a prediction holds numbers that are no train ids.
+    StorageError
+        If a file cannot be written.
+    """
+    written = []
+    for prediction, image in zip(predictions, images, strict=True):
+        ids = prediction.argmax(-1) if prediction.ndim == 3 else prediction
+        name = Path(image).stem.removesuffix("_leftImg8bit") + "_pred.png"
+        storage.write_png(Path(folder) / name, scheme.unmap(ids))
+        written.append(Path(folder) / name)
+    return written
+
+
 def _by_frame(folder: Path | str, pattern: str) -> dict[tuple[str, ...], Path]:
     found: dict[tuple[str, ...], Path] = {}
     twice = []

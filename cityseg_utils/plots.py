@@ -189,3 +189,70 @@ def mean_bars(groups: pd.DataFrame, title: str) -> Figure:
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
+
+
+def confusion_map(matrix, title: str = "which class was taken for which") -> Figure:
+    """Draw a `metrics.ConfusionMatrix`, each row divided by its sum: % of the true pixels."""
+    present = np.flatnonzero(matrix.true_pixels)
+    counts = matrix.counts[present]
+    shares = 100 * counts / counts.sum(1, keepdims=True)
+    columns = [*matrix.names, "void"]
+    figure, axis = plt.subplots(figsize=(0.42 * len(columns) + 2, 0.34 * len(present) + 2))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for row, column in np.argwhere(shares >= 1):
+        value = shares[row, column]
+        color = "white" if value > 60 else "black"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
+    axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
+    axis.set_yticks(range(len(present)), [matrix.names[k] for k in present], fontsize=9)
+    axis.set(xlabel="prediction", ylabel="truth", title=f"{title} (% of a row)")
+    figure.tight_layout()
+    return figure
+
+
+def interval_bars(table: pd.DataFrame, title: str) -> Figure:
+    """Draw a bar per row of a table with ``IoU``, ``low`` and ``high``, and its interval."""
+    table = table.dropna(subset="IoU")
+    figure, axis = plt.subplots(figsize=(8, 0.27 * len(table) + 0.9))
+    below, above = table["IoU"] - table["low"], table["high"] - table["IoU"]
+    axis.barh(
+        [str(name) for name in table.index],
+        table["IoU"],
+        xerr=np.clip([below, above], 0, None),
+        color="#77aadd",
+        error_kw={"ecolor": "black", "capsize": 3},
+    )
+    axis.set(title=title, xlim=(0, 1))
+    axis.invert_yaxis()
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Plot accuracy against confidence, a line for each table of `analysis.Calibration`."""
+    figure, axis = plt.subplots(figsize=(5, 4))
+    axis.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as sure as right")
+    for (name, table), style in zip(tables.items(), ("o-", "s--", "^-."), strict=False):
+        known = table.dropna()
+        axis.plot(known["confidence"], known["accuracy"], style, label=name)
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=title)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
+
+
+def lines(table: pd.DataFrame, xlabel: str, ylabel: str, title: str, log: bool = False) -> Figure:
+    """Plot each column of a table against its index, markers and strokes telling them apart."""
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    styles = ("o-", "s--", "^-.", "d:", "v-", "x--")
+    for k, column in enumerate(table):
+        axis.plot(table.index, table[column], styles[k % len(styles)], label=str(column))
+    if log:
+        axis.set_xscale("log")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure

@@ -38,6 +38,8 @@ FLOORS = {
     "losses": 2,
     "pipeline": 3,
     "training": 4,
+    "reference": 5,
+    "reference.__main__": 5.1,
     "adversarial": 5,
     "semi_supervised": 5,
     "active_learning": 5,

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import id2label
@@ -167,3 +168,45 @@ def test_a_class_that_goes_nowhere_is_refused():
     names = {**CITYSCAPES_TO_CAMVID, "truck": "lorry"}
     with pytest.raises(LabelError, match="'truck' becomes 'lorry'"):
         merging(CITYSCAPES, CAMVID, names)
+
+
+# -- colours --------------------------------------------------------------------------------------
+
+# Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+# deficiency", 2009: what dichromats see, in linear RGB.
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}
+
+
+def nearest_colors(scheme, kind):
+    """The smallest distance in CIELAB between two classes, as someone sees them."""
+    linear = (np.array(scheme.colors) / 255) ** 2.2
+    seen = np.clip(linear @ np.array(BLINDNESS[kind]).T, 0, 1) ** (1 / 2.2)
+    lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
+    return distance[np.triu_indices(len(lab), 1)].min()
+
+
+@pytest.mark.parametrize("scheme", [CITYSCAPES, CAMVID], ids=["Cityscapes", "CamVid"])
+def test_the_safe_colours_can_be_told_apart(scheme):
+    safe = scheme.color_blind_safe()
+    assert (safe.names, safe.ids) == (scheme.names, scheme.ids)
+    worst = min(nearest_colors(safe, kind) for kind in BLINDNESS)
+    assert worst > 8
+    assert worst > min(nearest_colors(scheme, kind) for kind in BLINDNESS)
+
+
+def test_safe_colours_for_classes_without_categories():
+    bare = ClassScheme("bare", ("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
+    assert len(set(bare.color_blind_safe().colors)) == 3

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID
-from cityseg_utils.metrics import ConfusionMatrix, evaluate_folder
+from cityseg_utils.metrics import ConfusionMatrix, evaluate_folder, export_predictions
 
 CLASSES = 4
 NAN = math.nan
@@ -354,3 +354,19 @@ def test_class_iou_equals_the_official_scorer(tiny_city, tmp_path, monkeypatch):
     assert any(map(math.isnan, expected))
     np.testing.assert_allclose(ours.iou(), expected, atol=1e-9)
     assert ours.mean_iou() == pytest.approx(result["averageScoreClasses"], abs=1e-9)
+
+
+def test_exported_predictions_are_what_the_scorer_reads(tiny_city, tmp_path):
+    """From probabilities to files and back: the same matrix as from the arrays."""
+    images = sorted(tiny_city.glob("leftImg8bit/val/*/*.png"))
+    truths = sorted(tiny_city.glob("gtFine/val/*/*labelIds.png"))
+    rng, direct = np.random.default_rng(1), ConfusionMatrix.for_scheme(CITYSCAPES)
+    predictions = [rng.random((64, 128, 19)) for _ in images]
+    for path, prediction in zip(truths, predictions, strict=True):
+        direct.update(CITYSCAPES.remap(np.array(Image.open(path))), prediction)
+    files = export_predictions(iter(predictions), images, tmp_path / "out")
+    assert files[0].name == "elmsund_000000_000019_pred.png"
+    assert evaluate_folder(tiny_city / "gtFine" / "val", tmp_path / "out") == direct
+    with pytest.raises(LabelError, match="19"):
+        export_predictions([np.full((2, 2), 19, np.uint8)], images[:1], tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()

@@ -113,3 +113,40 @@ def test_truncated_weights_are_refused(tmp_path):
         (tmp_path / "w.npz").write_bytes(content[:length])
         with pytest.raises(DataError, match="cannot be read"):
             models.load_weights(two_layers(), tmp_path / "w.npz")
+
+
+# -- weights with 8 bits --------------------------------------------------------------------------
+
+
+def test_eight_bits_are_nearly_as_good(small, tmp_path):
+    models.save_weights(small, tmp_path / "full.npz")
+    models.save_small(small, tmp_path / "small.npz")
+    assert (tmp_path / "small.npz").stat().st_size < 0.3 * (tmp_path / "full.npz").stat().st_size
+    images = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
+    before, exact = small(images).numpy(), [weight.copy() for weight in small.get_weights()]
+    models.load_small(small, tmp_path / "small.npz")
+    for weight, stored in zip(exact, small.get_weights(), strict=True):
+        if weight.ndim < 2:
+            np.testing.assert_array_equal(weight, stored)
+        else:  # half a step of 127 to either side, for each output channel
+            step = np.abs(weight).max(axis=tuple(range(weight.ndim - 1))) / 127
+            assert (np.abs(weight - stored) <= 0.51 * step + 1e-12).all()
+    np.testing.assert_allclose(small(images).numpy(), before, atol=0.1)
+    models.load_weights(small, tmp_path / "full.npz")
+    np.testing.assert_array_equal(small(images).numpy(), before)
+
+
+@pytest.mark.parametrize("keep", [0, 50, 0.5, 0.999])
+def test_damaged_small_weights_are_refused(small, tmp_path, keep):
+    models.save_small(small, tmp_path / "small.npz")
+    content = (tmp_path / "small.npz").read_bytes()
+    cut = int(keep if keep > 1 else keep * len(content))
+    (tmp_path / "small.npz").write_bytes(content[:cut])
+    with pytest.raises(DataError, match=r"small.npz: cannot be read as weights"):
+        models.load_small(small, tmp_path / "small.npz")
+
+
+def test_small_weights_of_another_network_are_refused(small, unet_resnet34, tmp_path):
+    models.save_small(small, tmp_path / "small.npz")
+    with pytest.raises(DataError, match="another architecture"):
+        models.load_small(unet_resnet34, tmp_path / "small.npz")
