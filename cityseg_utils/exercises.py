@@ -280,3 +280,40 @@ def check_worst_class(answer: str, matrix: ConfusionMatrix, share: float = 0.01)
         f"keep the rows with a share above {share}, then look for the smallest IoU",
         "nothing that occurs so often is labelled worse",
     )
+
+
+# -- lesson 07 ----------------------------------------------------------------------------------
+
+
+def check_iou_from_counts(answer: float, true: int, predicted: int, both: int) -> Verdict:
+    """Check the IoU of a class from its true, predicted and rightly predicted pixels."""
+    return _judge(
+        answer,
+        both / (true + predicted - both),
+        "put a number between 0 and 1 in place of the dots",
+        "the union is true plus predicted, less what was counted twice",
+        "three counts are all that an IoU needs",
+    )
+
+
+def check_false_alarms(answer: str, matrix: ConfusionMatrix) -> Verdict:
+    """Check the name of the class that most pixels of other classes were given to."""
+    alarms = matrix.predicted_pixels - matrix.intersection
+    return _judge(
+        answer,
+        tuple(str(matrix.names[k]) for k in np.flatnonzero(alarms == alarms.max())),
+        "put the class's name, a string, in place of the dots",
+        "sum each column of matrix.counts, less its entry on the diagonal (predicted_pixels helps)",
+        "most wrong pixels end there",
+    )
+
+
+def check_micro_iou(function: Callable) -> Verdict:
+    """Check a function from pixel accuracy to the IoU of all pixels in one pot."""
+    return _judge_function(
+        function,
+        [((accuracy,), accuracy / (2 - accuracy)) for accuracy in (0.0, 0.5, 0.9, 1.0)],
+        "let the function return a number",
+        "of N pixels, a N are right; each wrong one is in the union twice, as miss and as alarm",
+        "a claim of 90 % accuracy is a claim of 0.818 micro IoU",
+    )

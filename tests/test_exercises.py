@@ -22,6 +22,8 @@ IMAGES = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
 ENCODED = np.stack([MASK == k for k in range(3)], -1).astype(np.float32)
 TRUTH = np.array([[1, 1], [0, 0]], bool)
 GUESS = np.array([[1, 0], [1, 0]], bool)
+# b and c were taken for each other; c got most pixels that are not its own.
+ALARMS = ConfusionMatrix(3, names="abc").update(np.array([0, 1, 1, 2]), np.array([0, 2, 2, 1]))
 MATRIX = ConfusionMatrix(3, names=SCHEME.names).update(
     np.repeat([0, 1], [50, 50]), np.repeat([0, 1, 0], [50, 20, 30])
 )
@@ -57,9 +59,17 @@ ANSWERS = [
     (exercises.check_iou, (TRUTH, GUESS), 1 / 3, [0.5, 1 / 2, 3, "third"]),
     (exercises.check_steps, (2975, 8, 30), 372 * 30, [371 * 30, 372, 371.875 * 30]),
     (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
+    (exercises.check_iou_from_counts, (900, 1000, 800), 8 / 11, [8 / 19, 0.8, "0.73", 1.375]),
+    (exercises.check_false_alarms, (ALARMS,), "c", ["a", "b", 2]),
 ]
 
 FUNCTIONS = [
+    (
+        exercises.check_micro_iou,
+        (),
+        lambda accuracy: accuracy / (2 - accuracy),
+        [lambda accuracy: accuracy, lambda accuracy: 2 * accuracy / (1 + accuracy)],
+    ),
     (
         exercises.check_leak_finder,
         (PAIRS,),
