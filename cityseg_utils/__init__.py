@@ -31,6 +31,7 @@ _ROOMS = (
     "preprocessing",
     "storage",
     "training",
+    "widgets",
 )
 __all__ = list(_ROOMS)
 

@@ -251,6 +251,8 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str, title: str, log: bool =
         axis.plot(table.index, table[column], styles[k % len(styles)], label=str(column))
     if log:
         axis.set_xscale("log")
+        axis.set_xticks(table.index, [f"{value:g}" for value in table.index])
+        axis.minorticks_off()
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.legend()
     axis.grid(alpha=0.3)
