@@ -1,156 +1,36 @@
 """A real JupyterLab in a real browser; skipped where there is no Chromium."""
 
-import json
 import os
-import secrets
 import shutil
-import socket
-import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from cityseg_utils import storage
-
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Nothing that Chromium does on its own account, such as asking for updates.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-FLAGS += ["--disable-dev-shm-usage"]
-SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
-    "docmanager-extension/plugin": {"autosave": False},
-}
+sys.path.insert(0, str(Path(__file__).parent))
+import lab as jupyter
 
 
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    if CHROMIUM is None:
+    if jupyter.CHROMIUM is None:
         if os.environ.get("CITYSEG_NEEDS_BROWSER"):
             pytest.fail("there is no Chromium, and CITYSEG_NEEDS_BROWSER says there must be one")
         pytest.skip("no Chromium on this machine: apt install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=jupyter.CHROMIUM, args=jupyter.FLAGS)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A JupyterLab of its own; gives its address, its token and its folder."""
-    home = tmp_path_factory.mktemp("lab")
-    for plugin, values in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token, folder = secrets.token_hex(16), home / "notebooks"
-    folder.mkdir()
-    env = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "CITYSEG_HOME": str(storage.home()),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    env.pop("CITYSEG_DATA", None)
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"]
-    command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
-    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
-    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
-    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    command += ["--LabApp.extension_manager=readonly"]
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            assert server.poll() is None, (home / "server.log").read_text()
-            try:
-                urllib.request.urlopen(f"{address}/api/status?token={token}", timeout=5).close()
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                continue
-        yield address, token, folder
-    finally:
-        server.terminate()
-        server.wait()
-
-
-class Notebook:
-    """A notebook that is open in JupyterLab, all its cells run."""
-
-    def __init__(self, page, address: str, token: str, name: str):
-        self.page, self.errors, self.outside = page, [], []
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.route("**/*", self._local_only(address))
-        page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
-        page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=90_000)
-        self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
-        self.panel.locator(".jp-Cell").first.wait_for()
-        self._idle()
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
-        page.evaluate(
-            """() => {
-                window.ran = 0;
-                window.jupyterapp.commands.execute("notebook:run-all-cells").then(
-                    () => { window.ran = 1; }, (error) => { window.ran = String(error); });
-            }"""
-        )
-        page.wait_for_function("window.ran", timeout=300_000)
-        self._idle()
-        failed = "[data-mime-type='application/vnd.jupyter.error']"
-        assert self.panel.locator(failed).count() == 0, "a cell raised an error"
-
-    def _idle(self):
-        idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-        self.panel.locator(idle).wait_for(state="attached", timeout=300_000)
-
-    def _local_only(self, address):
-        def route(request):
-            if request.request.url.startswith((address, "data:", "blob:")):
-                request.continue_()
-            else:
-                self.outside.append(request.request.url)
-                request.abort()
-
-        return route
-
-    def kernel(self, expression: str) -> str:
-        """Evaluate an expression in the notebook's kernel, without a cell."""
-        return self.page.evaluate(
-            """async (expression) => {
-                const panel = window.jupyterapp.shell.currentWidget;
-                const request = panel.sessionContext.session.kernel.requestExecute({
-                    code: "", silent: true, store_history: false,
-                    user_expressions: { value: expression } });
-                const value = (await request.done).content.user_expressions.value;
-                if (value.status !== "ok") throw new Error(JSON.stringify(value));
-                return value.data["text/plain"]; }""",
-            expression,
-        )
-
-    def cells(self) -> list[str]:
-        """The ids and kinds of the cells, which letter keys must not change."""
-        return self.page.evaluate(
-            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
-                .map((cell) => cell.id + cell.type)"""
-        )
+    """A JupyterLab; gives its address, its token and its folder."""
+    with jupyter.serve(tmp_path_factory.mktemp("lab")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -159,13 +39,13 @@ def open_notebook(browser, lab):
     address, token, folder = lab
     contexts = []
 
-    def open_(path: Path, width: int = 1400, height: int = 1000, dark: bool = False) -> Notebook:
+    def open_(path: Path, width: int = 1400, height: int = 1000, dark: bool = False):
         shutil.copy(path, folder / path.name)
         scheme = "dark" if dark else "light"
         viewport = {"width": width, "height": height}
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
         contexts.append(context)
-        return Notebook(context.new_page(), address, token, path.name)
+        return jupyter.Notebook(context.new_page(), address, token, path.name)
 
     yield open_
     for context in contexts:
