@@ -93,12 +93,13 @@ def test_the_twin_is_a_picture_with_the_same_content(layers):
     maps = {"image": (None, None), "truth": ([MASK], None), "both": ([MASK], [MASK])}[layers]
     viewer = widgets.view([IMAGE], *maps, CITYSCAPES, names=["costs $5 and $6"])
     data, metadata = viewer._repr_mimebundle_()
-    assert {"image/png", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(data)
-    assert "costs $5 and $6" in metadata["image/png"]["alt"]
+    assert {"image/jpeg", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(data)
+    assert "costs $5 and $6" in metadata["image/jpeg"]["alt"]
     picture = cv2.imdecode(np.frombuffer(viewer.picture(), np.uint8), cv2.IMREAD_COLOR)
     if layers != "image":
         road = CITYSCAPES.colors[0][::-1]
-        assert (picture == road).all(-1).sum() > 100
+        near = np.abs(picture.astype(int) - road).max(-1) < 30  # JPEG
+        assert near.sum() > 100
 
 
 # -- what does not fit ----------------------------------------------------------------------------

@@ -132,14 +132,14 @@ class MaskViewer(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         if data is None:
             return bundle
-        data = {**data, "image/png": base64.b64encode(self.picture()).decode()}
+        data = {**data, "image/jpeg": base64.b64encode(self.picture()).decode()}
         return data, {
             **(metadata or {}),
-            "image/png": {"alt": f"{self.names[self.index]}: {self.layers}"},
+            "image/jpeg": {"alt": f"{self.names[self.index]}: {self.layers}"},
         }
 
     def picture(self) -> bytes:
-        """Return the twin: the image in view, its masks and a legend by name, as a PNG file."""
+        """Return the twin: the image in view, its masks and a legend by name, as a JPEG file."""
         image = self._image(self.index)
         maps = {name: self._map(name, self.index) for name in self._maps}
         known = {name: mask for name, mask in maps.items() if mask is not None}
@@ -152,7 +152,10 @@ class MaskViewer(anywidget.AnyWidget):
         # A title is text to matplotlib, but $ begins a formula.
         figure.suptitle(self.names[self.index].replace("$", r"\$"), y=1.02, fontsize=10)
         content = BytesIO()
-        figure.savefig(content, format="png", dpi=plots.DPI, bbox_inches="tight")
+        quality = {"quality": 85}
+        figure.savefig(
+            content, format="jpeg", dpi=plots.DPI, bbox_inches="tight", pil_kwargs=quality
+        )
         plots.plt.close(figure)
         return content.getvalue()
 
