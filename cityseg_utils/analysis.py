@@ -14,7 +14,7 @@ import pandas as pd
 from cityseg_utils.errors import LabelError, ShapeError
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.preprocessing import Size
+from cityseg_utils.preprocessing import Size, resize_mask
 
 # -- images -------------------------------------------------------------------------------------
 
@@ -145,15 +145,10 @@ def found_by_size(truth: np.ndarray, prediction: np.ndarray, scheme: ClassScheme
 
 
 def ceiling(masks: Iterable[np.ndarray], scheme: ClassScheme, size: Size) -> ConfusionMatrix:
-    """Score masks that were shrunk to `size` and enlarged again: the best a network there can do.
-
-    Nearest neighbour both ways, as masks are resized here.
-    """
+    """Score masks that were shrunk to `size` and enlarged again: the best of any network there."""
     matrix = ConfusionMatrix.for_scheme(scheme)
     for mask in masks:
-        nearest = cv2.INTER_NEAREST_EXACT
-        small = cv2.resize(mask, size[::-1], interpolation=nearest)
-        matrix.update(mask, cv2.resize(small, mask.shape[::-1], interpolation=nearest))
+        matrix.update(mask, resize_mask(resize_mask(mask, size), mask.shape))
     return matrix
 
 

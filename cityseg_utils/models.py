@@ -157,10 +157,11 @@ def load_small(model, path: Path | str) -> None:
 
 
 def load_reference():
-    """Return the trained model that comes with the course, for images of any size (times 32).
+    """Return the trained reference model, for images of any size (times 32).
 
     U-Net with a ResNet-34 encoder over the 19 Cityscapes classes, trained by
-    ``python -m cityseg_utils.reference`` on MiniCity's train cities.
+    ``python -m cityseg_utils.reference`` on MiniCity's train cities. Its weights are not published
+    yet.
 
     Raises
     ------

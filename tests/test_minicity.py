@@ -132,7 +132,6 @@ def test_the_official_scorer_gives_the_truth_full_marks(tiny_city, monkeypatch):
     monkeypatch.setattr(official.args, "quiet", True)
     monkeypatch.setattr(official.args, "JSONOutput", False)
     monkeypatch.setattr(official.args, "evalInstLevelScore", True)  # reads instanceIds
-    monkeypatch.setattr(official.args, "avgClassSize", official.args.avgClassSize)
     truths = [str(path) for path in sorted((tiny_city / "gtFine").rglob("*_gtFine_labelIds.png"))]
     result = official.evaluateImgLists(truths, truths, official.args)
     assert result["averageScoreClasses"] == result["averageScoreCategories"] == 1

@@ -1,1 +1,1 @@
-"""The trained model that comes with the course, and how it was made."""
+"""How the reference model is trained, and the place of its weights."""

@@ -3,8 +3,9 @@
     python -m cityseg_utils.reference --scenes 1200 --epochs 30
 
 It sees crops at native scale and half of them mirrored, and is scored on the 40 whole scenes of
-the two val cities. Stopped and started again, it goes on. What is printed also goes to ``log.txt``
-in this folder, the history to ``history.csv``.
+the two val cities. Stopped and started again, it goes on. The weights lie in the run's folder,
+``runs/reference-...``; `models.save_small` makes of them the file that `models.load_reference`
+reads.
 """
 
 import argparse
@@ -37,7 +38,9 @@ def main() -> None:
         augmentation.Flip(),
         augmentation.Colors(0.3),
     )
-    train = pipeline.make_dataset(train_pairs, **frames, augment=augment, shuffle=True)
+    train = pipeline.make_dataset(
+        train_pairs, **frames, augment=augment, shuffle=True, seed=options.seed
+    )
     val = pipeline.make_dataset(val_pairs, **frames)
 
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")

@@ -77,8 +77,9 @@ class Viewer {
     this.second = this.buildStage("the prediction");
     this.buildClasses(make("fieldset", { className: "classes" }, middle));
     this.status = make("p", { className: "status" }, root, { role: "status", "aria-live": "polite" });
-    make("p", { className: "keys", textContent: KEYS }, root, { id: (this.help = `keys-${Math.random().toString(36).slice(2)}`) });
-    for (const stage of [this.main, this.second]) stage.box.setAttribute("aria-describedby", this.help);
+    const keys = make("p", { className: "keys", textContent: KEYS }, root);
+    keys.id = `cityseg-keys-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+    for (const stage of [this.main, this.second]) stage.box.setAttribute("aria-describedby", keys.id);
     if (this.get("scores").length) this.buildTable(make("div", { className: "scores" }, root));
   }
 
