@@ -85,15 +85,26 @@ def run(chosen: list[str], params: list[str]) -> int:
         memory = usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
         rows.append((notebook.stem, seconds, memory, "ok" if status == 0 else "FAILED"))
         if target.exists():
-            # The classic template keeps the pictures' descriptions.
-            options = ("--to", "html", "--template", "classic", "--log-level", "WARN")
-            _jupyter("nbconvert", *options, str(target))
+            export_html(target, BUILD)
         if status != 0:
             break
     print(f"\n{'lesson':36} {'seconds':>8} {'GB':>6}")
     for name, seconds, memory, outcome in rows:
         print(f"{name:36} {seconds:8.0f} {memory:6.1f}  {outcome}")
     return int(rows[-1][-1] != "ok")
+
+
+def export_html(notebook: Path, folder: Path) -> Path:
+    """Write an executed notebook as a page that needs neither kernel nor network."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    # Without the state of its widgets a page shows their twins; with it, it would fetch programs.
+    content["metadata"].pop("widgets", None)
+    plain = folder / notebook.name
+    storage.write_bytes(plain, json.dumps(content).encode("utf-8"))
+    # The classic template keeps the pictures' descriptions.
+    options = ("--to", "html", "--template", "classic", "--log-level", "WARN")
+    _jupyter("nbconvert", *options, str(plain))
+    return plain.with_suffix(".html")
 
 
 def store(chosen: list[str]) -> int:
@@ -103,7 +114,6 @@ def store(chosen: list[str]) -> int:
         _jupyter(
             *("nbconvert", "--to", "notebook", "--execute", "--inplace", "--log-level", "WARN"),
             "--ExecutePreprocessor.store_widget_state=False",
-            "--ExecutePreprocessor.coalesce_streams=True",
             "--ExecutePreprocessor.timeout=3600",
             str(notebook),
         )

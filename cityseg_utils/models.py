@@ -12,12 +12,13 @@ import numpy as np
 from cityseg_utils import storage
 from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow
-from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.labels import CITYSCAPES, CITYSCAPES_TO_CAMVID, ClassScheme, merging
 
 tf = load_tensorflow()
 
 ARCHITECTURES = ("Unet", "Linknet", "FPN", "PSPNet")
 REFERENCE = Path(__file__).parent / "reference" / "unet_resnet34.npz"
+REFERENCE_SIZE = (256, 512)
 
 
 def build_model(
@@ -156,32 +157,55 @@ def load_small(model, path: Path | str) -> None:
     _give(model, weights, path)
 
 
-def load_reference():
-    """Return the trained reference model, for images of any size (times 32).
+def load_reference(scheme: ClassScheme = CITYSCAPES):
+    """Return the trained reference model, for images of any size whose sides 32 divides.
 
     U-Net with a ResNet-34 encoder over the 19 Cityscapes classes, trained by
-    ``python -m cityseg_utils.reference`` on MiniCity's train cities. Its weights are not published
-    yet.
+    ``python -m cityseg_utils.reference`` on MiniCity's train cities at `REFERENCE_SIZE`; how well,
+    says ``log.txt`` beside its weights.
+
+    Parameters
+    ----------
+    scheme : ClassScheme
+        The classes of the answer: Cityscapes' or CamVid's, for which the probabilities of classes
+        that become one are added up.
 
     Raises
     ------
     DataError
         If its file is missing, or is not the one that was published.
+    LabelError
+        If the scheme is another one.
     """
+    same = scheme.names == CITYSCAPES.names
+    merge = None if same else merging(CITYSCAPES, scheme, CITYSCAPES_TO_CAMVID)
+    model = build_model(CITYSCAPES.num_classes, (None, None, 3))
+    _check_published(REFERENCE)
+    load_small(model, REFERENCE)
+    if same:
+        return model
+    add_up = tf.keras.layers.Dense(scheme.num_classes, use_bias=False, weights=[merge])
+    return tf.keras.Model(model.input, add_up(model.output))
+
+
+def publish(model, path: Path = REFERENCE) -> None:
+    """Write a model's weights as :func:`save_small` does, and their SHA-256 beside them."""
+    save_small(model, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    storage.write_bytes(path.with_suffix(".sha256"), f"{digest}  {path.name}\n".encode())
+
+
+def _check_published(path: Path) -> None:
     try:
-        content = REFERENCE.read_bytes()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        expected = path.with_suffix(".sha256").read_text().split()[0]
     except OSError as error:
-        raise DataError(f"{REFERENCE}: cannot be read: {error.strerror or error}") from error
-    found = hashlib.sha256(content).hexdigest()
-    expected = REFERENCE.with_suffix(".sha256").read_text().split()[0]
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if found != expected:
         raise DataError(
-            f"{REFERENCE}: is damaged (SHA-256 {found[:12]}..., expected {expected[:12]}...); get "
+            f"{path}: is damaged (SHA-256 {found[:12]}..., expected {expected[:12]}...); get "
             "it anew, for example with: git checkout -- cityseg_utils/reference"
         )
-    model = build_model(CITYSCAPES.num_classes, (None, None, 3))
-    load_small(model, REFERENCE)
-    return model
 
 
 @contextmanager

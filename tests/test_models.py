@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from cityseg_utils import models
-from cityseg_utils.errors import DataError, StorageError
+from cityseg_utils import minicity, models, training
+from cityseg_utils.datasets import find_pairs
+from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
 from cityseg_utils.models import build_model
 
 tf = load_tensorflow()
@@ -150,3 +152,49 @@ def test_small_weights_of_another_network_are_refused(small, unet_resnet34, tmp_
     models.save_small(small, tmp_path / "small.npz")
     with pytest.raises(DataError, match="another architecture"):
         models.load_small(unet_resnet34, tmp_path / "small.npz")
+
+
+# -- the reference model --------------------------------------------------------------------------
+
+
+def test_the_reference_knows_streets_that_it_has_not_seen(tmp_path):
+    root = minicity.generate(tmp_path / "city", train=0, val=4, test=0)
+    val = find_pairs(root)
+    scored = training.evaluate(models.load_reference(), val, CITYSCAPES, size=models.REFERENCE_SIZE)
+    assert scored.pixel_accuracy() > 0.85
+    road, sky = scored.iou()[["road", "sky"]]
+    assert min(road, sky) > 0.9
+
+
+def test_the_reference_in_classes_of_camvid_adds_probabilities_up():
+    images = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    ours = models.load_reference()(images).numpy()
+    theirs = models.load_reference(CAMVID)(images).numpy()
+    assert theirs.shape == (1, 64, 64, 11)
+    np.testing.assert_allclose(theirs.sum(-1), 1, atol=1e-5)
+    cars = [CITYSCAPES.names.index(name) for name in ("car", "truck", "bus", "train")]
+    expected = ours[..., cars].sum(-1)
+    np.testing.assert_allclose(theirs[..., CAMVID.names.index("car")], expected, atol=1e-5)
+
+
+def test_the_reference_in_other_classes_is_refused():
+    scheme = ClassScheme("two", ("road", "moon"), ((0, 0, 0), (9, 9, 9)), (0, 1))
+    with pytest.raises(LabelError, match="no class of 'two'"):
+        models.load_reference(scheme)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "no digest"])
+def test_a_damaged_reference_is_refused(tmp_path, monkeypatch, damage):
+    path = tmp_path / models.REFERENCE.name
+    content = bytearray(models.REFERENCE.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    if damage != "missing":
+        path.write_bytes(content[:-1] if damage == "cut" else content)
+    if damage != "no digest":
+        digest = models.REFERENCE.with_suffix(".sha256")
+        path.with_suffix(".sha256").write_text(digest.read_text())
+    monkeypatch.setattr(models, "REFERENCE", path)
+    expected = "is damaged" if damage in ("flip", "cut") else "cannot be read"
+    with pytest.raises(DataError, match=f"unet_resnet34.*{expected}"):
+        models.load_reference()

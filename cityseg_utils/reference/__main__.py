@@ -1,14 +1,15 @@
 """Train the reference model: U-Net-R34 on many scenes of MiniCity's train cities.
 
-    python -m cityseg_utils.reference --scenes 1200 --epochs 30
+    python -m cityseg_utils.reference --scenes 1200 --epochs 24 --publish
 
 It sees crops at native scale and half of them mirrored, and is scored on the 40 whole scenes of
-the two val cities. Stopped and started again, it goes on. The weights lie in the run's folder,
-``runs/reference-...``; `models.save_small` makes of them the file that `models.load_reference`
-reads.
+the two val cities. Stopped and started again, it goes on. With ``--publish`` the weights of the
+last epoch become the file that `models.load_reference` reads; the history and what is printed here
+are put beside it.
 """
 
 import argparse
+import shutil
 
 from cityseg_utils import datasets, minicity, storage
 from cityseg_utils.framework import load_tensorflow, set_seed
@@ -23,8 +24,9 @@ def main() -> None:
     """Draw the scenes, train, score."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.reference")
     parser.add_argument("--scenes", type=int, default=1200)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--publish", action="store_true")
     options = parser.parse_args()
     set_seed(options.seed)
 
@@ -32,7 +34,7 @@ def main() -> None:
     minicity.generate(root, train=options.scenes, val=40, test=0, progress=True)
     pairs = datasets.find_pairs(root)
     train_pairs, val_pairs = (pairs[pairs["split"] == split] for split in ("train", "val"))
-    frames = {"scheme": CITYSCAPES, "size": (256, 512), "batch_size": 8}
+    frames = {"scheme": CITYSCAPES, "size": models.REFERENCE_SIZE, "batch_size": 8}
     augment = augmentation.Compose(
         augmentation.ScaleAndCrop((160, 256), (0.7, 1.6)),
         augmentation.Flip(),
@@ -52,12 +54,35 @@ def main() -> None:
         metrics=[training.MeanIoU(CITYSCAPES.num_classes)],
     )
     run = training.fit(model, train, val, options.epochs, name="reference")
+    tf.keras.mixed_precision.set_global_policy("float32")
+    model = models.build_model(CITYSCAPES.num_classes, (None, None, 3))
     models.load_weights(model, run.folder / "last.npz")
-    scored = training.evaluate(model, val_pairs, CITYSCAPES, size=(256, 512))
-    print(run.history.round(4).to_string())
-    print(f"{run.seconds / 60:.0f} min of training and validation")
-    print(f"val, last epoch: {scored.mean_iou():.4f} mIoU, {scored.pixel_accuracy():.4f} accuracy")
-    print(scored.table().round(3).to_string())
+    report = [
+        f"python -m cityseg_utils.reference --scenes {options.scenes} --epochs {options.epochs} "
+        f"--seed {options.seed}",
+        f"{run.seconds / 60:.0f} min of training and validation",
+        describe("val, last epoch", scored := score(model, val_pairs)),
+    ]
+    if options.publish:
+        models.publish(model)
+        report.append(
+            describe("the same with 8-bit weights", score(models.load_reference(), val_pairs))
+        )
+        shutil.copy(run.folder / "history.csv", models.REFERENCE.parent)
+    report = "\n".join([*report, "", scored.table().round(3).to_string(), ""])
+    print(report)
+    if options.publish:
+        storage.write_bytes(models.REFERENCE.with_name("log.txt"), report.encode())
+
+
+def score(model, pairs):
+    """Return the confusion matrix over whole frames at native size."""
+    return training.evaluate(model, pairs, CITYSCAPES, size=models.REFERENCE_SIZE)
+
+
+def describe(what: str, matrix) -> str:
+    """Return one line of scores."""
+    return f"{what}: {matrix.mean_iou():.4f} mIoU, {matrix.pixel_accuracy():.4f} accuracy"
 
 
 if __name__ == "__main__":

@@ -133,10 +133,8 @@ class MaskViewer(anywidget.AnyWidget):
         if data is None:
             return bundle
         data = {**data, "image/jpeg": base64.b64encode(self.picture()).decode()}
-        return data, {
-            **(metadata or {}),
-            "image/jpeg": {"alt": f"{self.names[self.index]}: {self.layers}"},
-        }
+        alt = f"Mask viewer, {self.names[self.index]}: {', '.join(self.layers)}"
+        return data, {**(metadata or {}), "image/jpeg": {"alt": alt}}
 
     def picture(self) -> bytes:
         """Return the twin: the image in view, its masks and a legend by name, as a JPEG file."""

@@ -5,6 +5,7 @@ import json
 import nbformat
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from cityseg_utils import datasets, preprocessing
@@ -182,3 +183,31 @@ def test_the_other_palette(opened, frames):
     viewer.get_by_label("colours").select_option("colour-blind safe")
     safe = scheme.color_blind_safe()
     np.testing.assert_array_equal(shown(viewer, safe, truth[0].shape), truth[0])
+
+
+MANY = """
+from cityseg_utils import widgets
+from cityseg_utils.labels import ClassScheme
+
+names, ids = tuple(map(str, range(255))), tuple(range(255))
+scheme = ClassScheme("many", names, tuple((k, 255 - k, 7) for k in ids), ids, (255,))
+widgets.view(["picture.png"], ["mask.png"], scheme=scheme)
+"""
+
+
+def test_the_canvas_shows_all_256_values_of_a_file(open_notebook, lab, tmp_path):
+    values = np.random.default_rng(0).permutation(np.repeat(np.arange(256, dtype=np.uint8), 8))
+    mask = values.reshape(32, 64)
+    _, _, folder = lab
+    Image.fromarray(mask).save(folder / "mask.png")
+    Image.fromarray(np.full((32, 64, 3), 90, np.uint8)).save(folder / "picture.png")
+    path = tmp_path / "many.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(MANY)]), path)
+    viewer = open_notebook(path).panel.locator(".cityseg-viewer[data-ready='0']")
+    colors = np.array(viewer.evaluate(SHOWN), np.uint32).reshape(32, 64)
+    red, green, blue, alpha = (colors >> shift & 255 for shift in (0, 8, 16, 24))
+    painted = mask != 255
+    np.testing.assert_array_equal(alpha, np.where(painted, 255, 0))
+    np.testing.assert_array_equal(red[painted], mask[painted])
+    np.testing.assert_array_equal(green[painted], 255 - mask[painted])
+    assert (blue[painted] == 7).all()
