@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+from cityseg_utils import datasets, minicity, models, training
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID
 from cityseg_utils.metrics import ConfusionMatrix, evaluate_folder, export_predictions
@@ -99,6 +100,25 @@ def test_perfect_prediction_scores_1(truth):
     scores = matrix(truth, truth).iou().dropna()
     assert len(scores) == len(set(truth.ravel()) - {VOID})
     assert (scores == 1).all()
+
+
+@given(masks, masks)
+def test_every_score_lies_between_0_and_1(truth, prediction):
+    result = matrix(truth, prediction)
+    per_class = result.table().drop(columns="share").to_numpy()
+    overall = [result.mean_iou(), result.mean_dice(), result.pixel_accuracy()]
+    scores = np.append(per_class, [*overall, result.frequency_weighted_iou()])
+    assert (np.isnan(scores) | ((scores >= 0) & (scores <= 1))).all()
+    found = result.iou().dropna().index
+    assert (result.iou()[found] <= result.class_accuracy().fillna(1)[found]).all()
+
+
+@given(masks, masks, st.permutations(range(CLASSES)))
+def test_renumbering_classes_renumbers_rows(truth, prediction, order):
+    renumber = np.array([*order, *[VOID] * (256 - CLASSES)], np.uint8)
+    before, after = matrix(truth, prediction), matrix(renumber[truth], renumber[prediction])
+    np.testing.assert_array_equal(after.iou().to_numpy()[order], before.iou())
+    np.testing.assert_allclose(after.mean_iou(), before.mean_iou(), rtol=1e-12)
 
 
 @given(masks, masks, masks)
@@ -266,6 +286,20 @@ def test_a_folder_is_scored_as_the_official_scorer_does(tiny_city, submission, m
     expected = [official["categoryScores"][name] for name in categories.names]
     np.testing.assert_allclose(categories.iou(), expected, atol=1e-9)
     assert categories.mean_iou() == pytest.approx(official["averageScoreCategories"], abs=1e-9)
+
+
+def test_predictions_of_a_real_model_are_scored_as_the_official_scorer_does(tmp_path, monkeypatch):
+    root = minicity.generate(tmp_path / "city", train=0, val=3, test=0)
+    pairs = datasets.find_pairs(root)
+    predictions = training.predict(models.load_reference(), pairs["image"], models.REFERENCE_SIZE)
+    files = export_predictions(predictions, pairs["image"], tmp_path / "mine")
+    official = official_result(pairs["mask"], files, monkeypatch)
+    ours = evaluate_folder(root / "gtFine", tmp_path / "mine")
+    expected = [official["classScores"][name] for name in CITYSCAPES.names]
+    np.testing.assert_allclose(ours.iou(), expected, atol=1e-9)
+    categories = ours.merged(CITYSCAPES.categories)
+    expected = [official["categoryScores"][name] for name in categories.names]
+    np.testing.assert_allclose(categories.iou(), expected, atol=1e-9)
 
 
 def drop(folder):

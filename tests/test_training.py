@@ -160,6 +160,27 @@ def test_metric_in_a_graph_over_several_batches(tiny_city):
     assert (matrix.true_pixels > 0).sum() > 5
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_metric_counts_exactly_under_mixed_precision(policy):
+    """More pixels of one class than half precision can count one by one."""
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        metric = training.MeanIoU(2)
+        half = tf.keras.mixed_precision.global_policy().compute_dtype
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    truth = np.zeros((1, 300, 300), np.uint8)
+    truth[0, 0, :3] = 1
+    said = one_hot(np.zeros_like(truth), 2) * 0.9 + 0.05
+
+    @tf.function
+    def update(truth, said):
+        metric.update_state(truth, said)
+
+    update(tf.cast(one_hot(truth, 2), half), tf.cast(said, half))
+    assert float(metric.result()) == pytest.approx((90_000 - 3) / 90_000 / 2, rel=1e-6)
+
+
 def test_metric_forgets_between_epochs():
     metric = training.MeanIoU(2)
     wrong, right = one_hot(np.uint8([[[0]]]), 2), one_hot(np.uint8([[[1]]]), 2)
