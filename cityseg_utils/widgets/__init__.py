@@ -7,6 +7,7 @@
 import base64
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import RLock
@@ -107,6 +108,7 @@ class MaskViewer(anywidget.AnyWidget):
         self._images, self._confidence = images, confidence
         self._maps = {"truth": truth, "prediction": prediction}
         self._lock = RLock()  # JupyterLab answers widgets' messages in another thread
+        self._frame = lru_cache(4)(self._frame)
         layers = ["image", *(name for name, given in self._maps.items() if given is not None)]
         if len(layers) == 3:
             layers.append("error")
@@ -122,6 +124,7 @@ class MaskViewer(anywidget.AnyWidget):
             layer=layers[min(1, len(layers) - 1)],
             scores=[row for row in scores if row],
         )
+        self.on_msg(self._send_ahead)
 
     def __repr__(self) -> str:
         return f"MaskViewer({len(self.names)} images, {len(self.classes)} classes)"
@@ -168,6 +171,17 @@ class MaskViewer(anywidget.AnyWidget):
                 self.frame = self._frame(self.index)
             except CitysegError as error:  # nobody sees what a callback raises
                 self.frame = {"index": self.index, "fault": str(error)}
+
+    def _send_ahead(self, _, content: dict, buffers) -> None:
+        """Answer the browser, which asks for a frame before someone wants to see it."""
+        with self._lock:
+            try:
+                frame = self._frame(content["want"])
+            except CitysegError:  # said when it is looked at
+                return
+        maps = [name for name, value in frame.items() if isinstance(value, bytes)]
+        facts = {name: value for name, value in frame.items() if name not in maps}
+        self.send({**facts, "maps": maps}, [frame[name] for name in maps])
 
     def _image(self, k: int) -> np.ndarray:
         image = self._images[k]

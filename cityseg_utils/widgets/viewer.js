@@ -3,6 +3,7 @@
 // painting to zoom, happens here, so that it also works in a page without a kernel.
 
 const VOID = 255;
+const KEPT = 6; // frames
 const KEYS =
   "Arrows move the cursor (Shift: by one pixel), plus and minus zoom, 0 fits, " +
   "brackets change the opacity, 1 to 4 choose the layer, n and p change the image, " +
@@ -12,6 +13,13 @@ async function inflate(view) {
   if (!view?.byteLength) return null;
   const stream = new Blob([view]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function decode(frame) {
+  const maps = ["truth", "prediction", "confidence"].map((name) => inflate(frame[name]));
+  const picture = await createImageBitmap(new Blob([frame.image]));
+  const [truth, prediction, confidence] = await Promise.all(maps);
+  return { ...frame, picture, truth, prediction, confidence };
 }
 
 // Names come from files: they are always set as text, never as markup.
@@ -32,6 +40,7 @@ class Viewer {
     this.view = { scale: 1, x: 0, y: 0 };
     this.cursor = { x: 0, y: 0 };
     this.sort = { column: null, up: true };
+    this.kept = new Map();
     this.build();
     const repaint = () => this.paint();
     this.listen("change:frame", () => this.load());
@@ -40,7 +49,15 @@ class Viewer {
       repaint();
     });
     this.listen("change:opacity", () => this.showOpacity());
-    this.listen("change:index", () => this.showControls());
+    this.listen("change:index", () => {
+      this.showControls();
+      this.show();
+    });
+    this.listen("msg:custom", ({ maps, ...frame }, buffers) => {
+      maps.forEach((name, k) => (frame[name] = buffers[k]));
+      this.keep(frame);
+      this.show();
+    });
     this.load();
   }
 
@@ -188,20 +205,37 @@ class Viewer {
 
   // -- data -------------------------------------------------------------------------------------
 
-  async load() {
+  load() {
     const frame = this.get("frame");
     if (frame.fault) {
       this.status.textContent = frame.fault;
       this.showControls();
       return;
     }
-    const turn = (this.turn = (this.turn ?? 0) + 1);
-    const maps = ["truth", "prediction", "confidence"].map((name) => inflate(frame[name]));
-    const picture = await createImageBitmap(new Blob([frame.image]));
-    const [truth, prediction, confidence] = await Promise.all(maps);
-    if (turn !== this.turn) return; // a later frame has overtaken this one
+    this.keep(frame);
+    this.show();
+  }
+
+  // The latest frames, each as the promise of its decoded content.
+  keep(frame) {
+    if (!this.kept.has(frame.index)) this.kept.set(frame.index, decode(frame));
+    if (this.kept.size > KEPT) this.kept.delete(this.kept.keys().next().value);
+  }
+
+  // Ask for the frame after the one in view, so that it is there when it is wanted.
+  lookAhead() {
+    const want = (this.frame.index + 1) % this.get("names").length;
+    if (!this.kept.has(want)) this.model.send({ want });
+  }
+
+  async show() {
+    const index = this.get("index");
+    if (index === this.frame.index || !this.kept.has(index)) return;
+    const frame = await this.kept.get(index);
+    if (index !== this.get("index") || index === this.frame.index) return; // another one has overtaken it
+    const { picture } = frame;
     const resized = frame.width !== this.frame.width || frame.height !== this.frame.height;
-    this.frame = { ...frame, picture, truth, prediction, confidence };
+    this.frame = frame;
     this.count();
     for (const stage of [this.main, this.second]) {
       for (const canvas of [stage.base, stage.over]) {
@@ -220,6 +254,7 @@ class Viewer {
     this.showOpacity();
     this.paint();
     this.element.dataset.ready = String(frame.index);
+    this.lookAhead();
   }
 
   count() {
