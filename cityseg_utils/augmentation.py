@@ -1,21 +1,30 @@
-"""Joint transforms of an image and its mask, on stateless tf.image ops: one seed, one outcome.
+"""Joint transforms of an image and its mask, on stateless TensorFlow ops: one seed, one outcome.
 
-Each takes ``(H, W, 3) float32`` in 0 .. 1, ``(H, W) uint8`` train ids and a seed, ``(2,) int32``,
-and returns image and mask, as `pipeline.make_dataset` wants it of ``augment``.
+Most take one frame, ``(H, W, 3) float32`` in 0 .. 1 and ``(H, W) uint8`` train ids, and a seed,
+``(2,) int32``, and return image and mask, as `pipeline.make_dataset` wants it of ``augment``.
+:class:`CutMix` and :class:`ClassMix` take a batch of frames, as it wants of ``mix``. Masks are only
+ever moved by whole pixels or their nearest ones, and what comes into view from outside is void.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.labels import VOID
 from cityseg_utils.preprocessing import Size
 
 tf = load_tensorflow()
 
+GRAY = 0.5  # what an image shows where it has no pixels
+
+
+def _key(seed, number: int):
+    """Return a seed of its own for the n-th draw of a transform."""
+    return tf.random.experimental.stateless_fold_in(seed, number)
+
 
 def _uniform(seed, number: int, low: float, high: float, shape=()):
-    """Return random numbers of their own for the n-th draw of a transform."""
-    key = tf.random.experimental.stateless_fold_in(seed, number)
-    return tf.random.stateless_uniform(shape, key, low, high)
+    return tf.random.stateless_uniform(shape, _key(seed, number), low, high)
 
 
 class Compose:
@@ -27,14 +36,17 @@ class Compose:
     def __call__(self, image, mask, seed):
         """Apply all transforms."""
         for k, transform in enumerate(self.transforms):
-            key = tf.random.experimental.stateless_fold_in(seed, 1000 + k)
-            image, mask = transform(image, mask, key)
+            image, mask = transform(image, mask, _key(seed, 1000 + k))
         return image, mask
 
     def __repr__(self) -> str:
         return f"Compose({', '.join(map(repr, self.transforms))})"
 
 
+# -- where things are -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class Flip:
     """Mirror left and right, half of the time."""
 
@@ -44,23 +56,25 @@ class Flip:
         image = tf.where(mirror, tf.reverse(image, [1]), image)
         return image, tf.where(mirror, tf.reverse(mask, [1]), mask)
 
-    def __repr__(self) -> str:
-        return "Flip()"
 
-
+@dataclass(frozen=True)
 class ScaleAndCrop:
-    """Enlarge by a random factor, then cut a window of `size` (height, width) at a random place.
+    """Resize by a random factor, then cut a window of `size` (height, width) at a random place.
 
     Parameters
     ----------
     size : (height, width)
-        No larger than the smallest enlarged image.
     scales : (low, high)
-        The factor is drawn evenly on a logarithmic scale.
+        The factor is drawn evenly on a logarithmic scale. Where the window is larger than the
+        resized frame, it shows void.
+    seek : float
+        In this share of the crops the window lies around a pixel of a class that is drawn evenly
+        from those in the frame, so that rare classes are seen more often.
     """
 
-    def __init__(self, size: Size, scales: tuple[float, float] = (1.0, 2.0)):
-        self.size, self.scales = tuple(size), tuple(scales)
+    size: Size
+    scales: tuple[float, float] = (1.0, 2.0)
+    seek: float = 0.0
 
     def __call__(self, image, mask, seed):
         """Sample the window directly; the mask by its nearest pixel."""
@@ -68,21 +82,177 @@ class ScaleAndCrop:
         scale = low * (high / low) ** _uniform(seed, 0, 0, 1)
         full = tf.cast(tf.shape(mask), tf.float32)  # H W
         window = tf.cast(self.size, tf.float32) / scale
-        top, left = tf.unstack((full - window) * _uniform(seed, 1, 0, 1, (2,)))
-        extent = (full - 1)[None]
-        corner = tf.stack([top, left])
-        box = tf.concat([corner, corner + window - 1], 0)[None] / tf.concat([extent, extent], 1)
-        image = tf.image.crop_and_resize(image[None], box, [0], self.size)[0]
+        room = full - window
+        corner = room * _uniform(seed, 1, 0, 1, (2,))
+        if self.seek:
+            around = _pixel_of_some_class(mask, seed) - window / 2
+            around = tf.clip_by_value(around, tf.minimum(room, 0), tf.maximum(room, 0))
+            corner = tf.where(_uniform(seed, 2, 0, 1) < self.seek, around, corner)
+        extent = tf.concat([full - 1, full - 1], 0)
+        box = (tf.concat([corner, corner + window - 1], 0) / extent)[None]
+        image = tf.image.crop_and_resize(image[None], box, [0], self.size, "bilinear", GRAY)[0]
         labels = tf.cast(mask, tf.float32)[None, ..., None]
-        labels = tf.image.crop_and_resize(labels, box, [0], self.size, method="nearest")
+        labels = tf.image.crop_and_resize(labels, box, [0], self.size, "nearest", VOID)
         return image, tf.cast(labels[0, ..., 0], tf.uint8)
 
-    def __repr__(self) -> str:
-        return f"ScaleAndCrop({self.size}, {self.scales})"
+
+def _pixel_of_some_class(mask, seed):
+    """Return row and column, ``(2,) float32``, of a random pixel of a random class of the mask."""
+    counts = tf.math.bincount(tf.cast(mask, tf.int32), minlength=VOID, maxlength=VOID)
+    classes = tf.where(counts > 0)[:, 0]
+    classes = tf.cond(tf.size(classes) > 0, lambda: classes, lambda: tf.constant([VOID], tf.int64))
+    chosen = _draw(classes, seed, 3)
+    return tf.cast(_draw(tf.where(tf.cast(mask, tf.int64) == chosen), seed, 4), tf.float32)
 
 
+def _draw(rows, seed, number: int):
+    length = tf.shape(rows)[0]
+    return rows[
+        tf.minimum(tf.cast(_uniform(seed, number, 0, 1) * float(length), tf.int32), length - 1)
+    ]
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn around the middle by up to so many degrees to either side."""
+
+    degrees: float = 5.0
+
+    def __call__(self, image, mask, seed):
+        """Turn both by one angle."""
+        angle = _uniform(seed, 0, -1, 1) * self.degrees * 3.14159265 / 180
+        cos, sin = tf.cos(angle), tf.sin(angle)
+        middle = (tf.cast(tf.shape(mask), tf.float32) - 1) / 2
+        y, x = middle[0], middle[1]
+        # Where in the old picture each pixel of the new one comes from.
+        rows = [cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0.0, 0.0]
+        turn = tf.stack(rows)[None]
+        shape = tf.shape(mask)
+
+        def turned(picture, interpolation, fill):
+            return tf.raw_ops.ImageProjectiveTransformV3(
+                images=picture[None],
+                transforms=turn,
+                output_shape=shape,
+                fill_value=fill,
+                interpolation=interpolation,
+                fill_mode="CONSTANT",
+            )[0]
+
+        return turned(image, "BILINEAR", GRAY), turned(mask[..., None], "NEAREST", VOID)[..., 0]
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Cover a window of up to this share of each side; there is nothing to learn in it.
+
+    After DeVries and Taylor, "Improved regularization of convolutional neural networks with
+    cutout", 2017; they leave the label of the whole image, we make the window void.
+    """
+
+    share: float = 0.4
+
+    def __call__(self, image, mask, seed):
+        """Cover the same window in both."""
+        height, width = tf.unstack(tf.shape(mask))
+        covered = _window(height, width, seed, 0.1, self.share)
+        image = tf.where(covered[..., None], tf.constant(GRAY), image)
+        return image, tf.where(covered, tf.constant(VOID, tf.uint8), mask)
+
+
+def _window(height, width, seed, low: float, high: float):
+    """Return ``(height, width) bool``, true in a window whose sides are drawn from low .. high."""
+    full = tf.cast(tf.stack([height, width]), tf.float32)
+    sides = full * _uniform(seed, 0, low, high, (2,))
+    start = (full - sides) * _uniform(seed, 1, 0, 1, (2,))
+    y, x = tf.cast(tf.range(height), tf.float32), tf.cast(tf.range(width), tf.float32)
+    rows = (y >= start[0]) & (y < start[0] + sides[0])
+    columns = (x >= start[1]) & (x < start[1] + sides[1])
+    return rows[:, None] & columns
+
+
+# -- what things look like -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Changes the image by up to `strength`, in units that each says, and leaves the mask."""
+
+    strength: float
+
+    def __call__(self, image, mask, seed):
+        """Change the image alone; it stays within 0 .. 1."""
+        return tf.clip_by_value(self.change(image, seed), 0, 1), mask
+
+    def change(self, image, seed):
+        """Return the changed image."""
+        raise NotImplementedError
+
+
+class Brightness(_Look):
+    """Add up to so much of the range."""
+
+    def change(self, image, seed):
+        return image + _uniform(seed, 0, -self.strength, self.strength)
+
+
+class Contrast(_Look):
+    """Multiply differences from the mean by two to the power of up to so much."""
+
+    def change(self, image, seed):
+        return tf.image.adjust_contrast(
+            image, 2 ** _uniform(seed, 0, -self.strength, self.strength)
+        )
+
+
+class Saturation(_Look):
+    """Multiply the saturation by one plus or minus up to so much, 0 being gray."""
+
+    def change(self, image, seed):
+        factor = 1 + _uniform(seed, 0, -self.strength, self.strength)
+        return tf.image.adjust_saturation(image, tf.maximum(factor, 0))
+
+
+class Hue(_Look):
+    """Turn the circle of colours by up to so much, 1 being a full turn."""
+
+    def change(self, image, seed):
+        return tf.image.adjust_hue(image, _uniform(seed, 0, -self.strength, self.strength))
+
+
+class WhiteBalance(_Look):
+    """Multiply red, green and blue by one plus or minus up to so much, each on its own."""
+
+    def change(self, image, seed):
+        return image * (1 + _uniform(seed, 0, -self.strength, self.strength, (3,)))
+
+
+class Gamma(_Look):
+    """Raise to the power of two to the power of up to so much."""
+
+    def change(self, image, seed):
+        return image ** (2 ** _uniform(seed, 0, -self.strength, self.strength))
+
+
+class Blur(_Look):
+    """Mix with the mean over 3 x 3 pixels by up to so much; below 0 that sharpens."""
+
+    def change(self, image, seed):
+        soft = tf.nn.avg_pool2d(image[None], 3, 1, "SAME")[0]
+        return image + (soft - image) * _uniform(seed, 0, -self.strength, self.strength)
+
+
+class Noise(_Look):
+    """Add normal noise of a standard deviation of up to so much."""
+
+    def change(self, image, seed):
+        noise = tf.random.stateless_normal(tf.shape(image), _key(seed, 1))
+        return image + noise * _uniform(seed, 0, 0, self.strength)
+
+
+@dataclass(frozen=True)
 class Colors:
-    """Change brightness, contrast, saturation, hue, gamma and white balance; add blur and noise.
+    """All that changes the look alone, at once.
 
     Parameters
     ----------
@@ -90,25 +260,50 @@ class Colors:
         0: nothing; 1: as strong as it gets between cameras, hours and weathers.
     """
 
-    def __init__(self, strength: float = 1.0):
-        self.strength = strength
+    strength: float = 1.0
 
     def __call__(self, image, mask, seed):
         """Change the image alone."""
         s = self.strength
-        image = tf.image.adjust_hue(image, _uniform(seed, 0, -0.08 * s, 0.08 * s))
-        saturation = _uniform(seed, 1, 1 - 0.9 * s, 1 + 0.6 * s)
-        image = tf.image.adjust_saturation(image, tf.maximum(saturation, 0))
-        image = image * (1 + _uniform(seed, 2, -0.15 * s, 0.15 * s, (3,)))
-        image = tf.image.adjust_contrast(image, 2.0 ** _uniform(seed, 3, -0.8 * s, 0.8 * s))
-        image = image + _uniform(seed, 4, -0.25 * s, 0.25 * s)
-        image = tf.clip_by_value(image, 0, 1) ** (2.0 ** _uniform(seed, 5, -0.7 * s, 0.7 * s))
-        soft = tf.nn.avg_pool2d(image[None], 3, 1, "SAME")[0]
-        image = image + (soft - image) * _uniform(seed, 6, -0.8 * s, 1.0 * s)
-        key = tf.random.experimental.stateless_fold_in(seed, 7)
-        noise = tf.random.stateless_normal(tf.shape(image), key)
-        image = image + noise * _uniform(seed, 8, 0, 0.05 * s)
-        return tf.clip_by_value(image, 0, 1), mask
+        looks = [Hue(0.08 * s), Saturation(0.75 * s), WhiteBalance(0.15 * s), Contrast(0.8 * s)]
+        looks += [Brightness(0.25 * s), Gamma(0.7 * s), Blur(0.9 * s), Noise(0.05 * s)]
+        return Compose(*looks)(image, mask, seed)
 
-    def __repr__(self) -> str:
-        return f"Colors({self.strength})"
+
+# -- two frames in one -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """Paste a window of the batch's next frame into each (Yun et al., "CutMix", ICCV 2019).
+
+    Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids.
+    """
+
+    low: float = 0.3
+    high: float = 0.7
+
+    def __call__(self, images, masks, seed):
+        """Paste one window, at the same place in the whole batch."""
+        _, height, width = tf.unstack(tf.shape(masks))
+        return _paste(_window(height, width, seed, self.low, self.high), images, masks)
+
+
+@dataclass(frozen=True)
+class ClassMix:
+    """Paste half of the classes of the batch's next frame into each (Olsson et al., WACV 2021).
+
+    Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids. Each class
+    is pasted with a chance of one half, void never.
+    """
+
+    def __call__(self, images, masks, seed):
+        """Paste other classes into each frame."""
+        chosen = _uniform(seed, 0, 0, 1, (tf.shape(masks)[0], 256)) < 0.5
+        other = tf.cast(tf.roll(masks, 1, 0), tf.int32)
+        return _paste(tf.gather(chosen, other, batch_dims=1) & (other != VOID), images, masks)
+
+
+def _paste(where, images, masks):
+    images = tf.where(where[..., None], tf.roll(images, 1, 0), images)
+    return images, tf.where(where, tf.roll(masks, 1, 0), masks)

@@ -149,8 +149,9 @@ def make_dataset(
     seed: int = 0,
     cache: str | None = "memory",
     normalization: str = "unit",
+    mix: Callable | None = None,
 ):
-    """Build the input pipeline: load, resize, augment, normalise, one-hot, batch, prefetch.
+    """Build the input pipeline: load, resize, augment, batch, mix, normalise, one-hot, prefetch.
 
     Parameters
     ----------
@@ -169,6 +170,8 @@ def make_dataset(
         Where resized frames are kept after the first epoch; with "disk" or None memory is bounded.
     normalization : str
         As for `preprocessing.normalize`.
+    mix : callable, optional
+        As `augment`, but on a whole batch, such as `augmentation.CutMix`.
 
     Returns
     -------
@@ -191,14 +194,22 @@ def make_dataset(
         mask = tf.ensure_shape(mask, size)  # H W
         return image, mask, number, epoch
 
+    def key(number, epoch):
+        # A seed of its own for every frame and epoch, whatever the order and the threads.
+        fold_in = tf.random.experimental.stateless_fold_in
+        return fold_in(fold_in([seed, 0], number), epoch)
+
     def prepare(image, mask, number, epoch):
         image = tf.cast(image, tf.float32) / 255
         if augment is not None:
-            # A seed of its own for every frame and epoch, whatever the order and the threads.
-            key = tf.random.experimental.stateless_fold_in([seed, 0], number)
-            image, mask = augment(image, mask, tf.random.experimental.stateless_fold_in(key, epoch))
-        image = tf.tensordot(image, 255 * scale, 1) + offset
-        return image, tf.one_hot(mask, scheme.num_classes)  # 255 has no column: all zeros
+            image, mask = augment(image, mask, key(number, epoch))
+        return image, mask, number, epoch
+
+    def finish(images, masks, numbers, epochs):
+        if mix is not None:
+            images, masks = mix(images, masks, key(numbers[0], epochs[0]))
+        images = tf.tensordot(images, 255 * scale, 1) + offset
+        return images, tf.one_hot(masks, scheme.num_classes)  # 255 has no column: all zeros
 
     signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
     dataset = (
@@ -207,6 +218,7 @@ def make_dataset(
         .map(load, tf.data.AUTOTUNE)
         .map(prepare, tf.data.AUTOTUNE)
         .batch(batch_size)
+        .map(finish, tf.data.AUTOTUNE)
         .prefetch(2)
     )
     dataset.frames = frames
@@ -217,6 +229,7 @@ def make_dataset(
         "size": list(size),
         "batch_size": batch_size,
         "augment": getattr(augment, "__qualname__", repr(augment)),
+        "mix": repr(mix),
         "shuffle": shuffle,
         "seed": seed,
         "normalization": normalization,
