@@ -61,20 +61,46 @@ class CrossEntropy(tf.keras.losses.Loss):
     """Mean negative log-likelihood over labelled pixels.
 
     Takes one-hot ``(N, H, W, C)`` with all zeros for void, and probabilities of the same shape.
+
+    Parameters
+    ----------
+    weights : sequence of C floats, optional
+        How much a pixel of each class counts; see :func:`class_weights`.
+    focus : float
+        Pixels that are nearly right count less, by ``(1 - p) ** focus``: the focal loss of Lin et
+        al., ICCV 2017, with their gamma. 0 is plain cross-entropy.
     """
 
-    def __init__(self, name: str = "cross_entropy"):
+    def __init__(self, weights=None, focus: float = 0.0, name: str = "cross_entropy"):
         super().__init__(name=name)
+        self.weights = None if weights is None else [float(weight) for weight in weights]
+        self.focus = focus
 
     def call(self, y_true, y_pred):
         y_true = tf.cast(y_true, tf.float32)
         likelihood = tf.reduce_sum(y_true * tf.cast(y_pred, tf.float32), -1)
-        labelled = tf.reduce_sum(y_true, -1)
-        surprise = -tf.math.log(tf.maximum(likelihood, EPSILON)) * labelled
-        return tf.math.divide_no_nan(tf.reduce_sum(surprise), tf.reduce_sum(labelled))
+        counts = tf.reduce_sum(y_true if self.weights is None else y_true * self.weights, -1)
+        surprise = -tf.math.log(tf.maximum(likelihood, EPSILON)) * counts
+        if self.focus:
+            surprise *= (1 - likelihood) ** self.focus
+        return tf.math.divide_no_nan(tf.reduce_sum(surprise), tf.reduce_sum(counts))
 
     def get_config(self) -> dict:
-        return {"name": self.name}
+        return {"weights": self.weights, "focus": self.focus, "name": self.name}
+
+
+def class_weights(pixels, largest: float = 5.0) -> list[float]:
+    """Return a weight per class, one over the square root of its share, 1 for the commonest.
+
+    Parameters
+    ----------
+    pixels : ``(C,)`` integers
+        How many pixels each class has in the train split.
+    largest : float
+        No weight is larger, lest a handful of pixels rule.
+    """
+    commonest = max(pixels)
+    return [min(largest, (commonest / max(number, 1)) ** 0.5) for number in map(float, pixels)]
 
 
 class SumOfLosses(tf.keras.losses.Loss):

@@ -101,16 +101,33 @@ def save_weights(model, path: Path | str) -> None:
 
 
 def load_weights(model, path: Path | str) -> None:
-    """Give a model the weights that :func:`save_weights` wrote for one of the same architecture.
+    """Give a model the weights that :func:`save_weights` or :func:`save_small` wrote.
 
     Raises
     ------
     DataError
         If the file is missing or damaged, or belongs to another architecture.
     """
-    with _opened(path) as stored:
-        weights = [stored[name] for name in stored.files]
-    _give(model, weights, path)
+    weights = _read(path)
+    _check_shapes(model, weights, path, len(weights))
+    model.set_weights(weights)
+
+
+def load_matching(model, path: Path | str) -> None:
+    """Give a model stored weights of the same architecture for other classes.
+
+    The last layer, which holds a row per class, keeps its own weights if the shapes differ.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, or belongs to another architecture.
+    """
+    weights, own = _read(path), model.get_weights()
+    _check_shapes(model, weights, path, len(own) - 2)
+    if weights[-1].shape != own[-1].shape:
+        weights[-2:] = own[-2:]  # the last convolution's kernel and bias
+    model.set_weights(weights)
 
 
 def save_small(model, path: Path | str) -> None:
@@ -138,25 +155,6 @@ def save_small(model, path: Path | str) -> None:
     storage.write_bytes(path, content.getbuffer())
 
 
-def load_small(model, path: Path | str) -> None:
-    """Give a model the weights that :func:`save_small` wrote.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or damaged, or belongs to another architecture.
-    """
-    with _opened(path) as stored:
-        names = [name for name in stored.files if name.isdecimal()]
-        weights = [
-            stored[name] * stored[f"{name} scale"]
-            if stored[name].dtype == np.int8
-            else stored[name]
-            for name in sorted(names, key=int)
-        ]
-    _give(model, weights, path)
-
-
 def load_reference(scheme: ClassScheme = CITYSCAPES):
     """Return the trained reference model, for images of any size whose sides 32 divides.
 
@@ -181,7 +179,7 @@ def load_reference(scheme: ClassScheme = CITYSCAPES):
     merge = None if same else merging(CITYSCAPES, scheme, CITYSCAPES_TO_CAMVID)
     model = build_model(CITYSCAPES.num_classes, (None, None, 3))
     _check_published(REFERENCE)
-    load_small(model, REFERENCE)
+    load_weights(model, REFERENCE)
     if same:
         return model
     add_up = tf.keras.layers.Dense(scheme.num_classes, use_bias=False, weights=[merge])
@@ -218,7 +216,16 @@ def _opened(path: Path | str):
         raise DataError(f"{path}: cannot be read as weights: {error}") from error
 
 
-def _give(model, weights: list[np.ndarray], path: Path | str) -> None:
-    if [array.shape for array in weights] != [weight.shape for weight in model.weights]:
+def _read(path: Path | str) -> list[np.ndarray]:
+    with _opened(path) as stored:
+        scaled = {name.removesuffix(" scale") for name in stored.files if " " in name}
+        names = [name for name in stored.files if " " not in name]
+        names.sort(key=lambda name: int(name.removeprefix("arr_")))
+        return [stored[k] * stored[f"{k} scale"] if k in scaled else stored[k] for k in names]
+
+
+def _check_shapes(model, weights: list[np.ndarray], path: Path | str, number: int) -> None:
+    """Refuse weights unless they are as many as the model's, and `number` have its shapes."""
+    found, own = ([tuple(x.shape) for x in arrays] for arrays in (weights, model.weights))
+    if len(found) != len(own) or found[:number] != own[:number]:
         raise DataError(f"{path}: holds the weights of another architecture than {model.name!r}")
-    model.set_weights(weights)

@@ -326,6 +326,7 @@ def predict(
     size: Size | None = None,
     normalization: str = "unit",
     batch_size: int = 8,
+    mirror: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yield class probabilities for each image, at the image's own size.
 
@@ -339,6 +340,8 @@ def predict(
     normalization : str
         The one that the model was trained with.
     batch_size : int
+    mirror : bool
+        Show the network each image and its mirror image, and average the two answers.
 
     Yields
     ------
@@ -349,8 +352,12 @@ def predict(
     while group := list(islice(images, batch_size)):
         pictures = [x if isinstance(x, np.ndarray) else read_image(x) for x in group]
         batch = np.stack([normalize(resize_image(x, size), normalization) for x in pictures])
-        for picture, probabilities in zip(pictures, model.predict_on_batch(batch), strict=True):
-            yield _resize_scores(np.asarray(probabilities, np.float32), picture.shape[:2])
+        scores = np.asarray(model.predict_on_batch(batch), np.float32)
+        if mirror:
+            mirrored = np.asarray(model.predict_on_batch(batch[:, :, ::-1]), np.float32)
+            scores = (scores + mirrored[:, :, ::-1]) / 2
+        for picture, probabilities in zip(pictures, scores, strict=True):
+            yield _resize_scores(probabilities, picture.shape[:2])
 
 
 def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
@@ -402,9 +409,11 @@ def evaluate(
     scheme: ClassScheme,
     size: Size | None = None,
     normalization: str = "unit",
+    mirror: bool = False,
 ) -> ConfusionMatrix:
     """Score a model on every frame of `pairs` at native size, void left out."""
-    return score(pairs, scheme, predict(model, pairs["image"], size, normalization))
+    predictions = predict(model, pairs["image"], size, normalization, mirror=mirror)
+    return score(pairs, scheme, predictions)
 
 
 def commonest_by_location(pairs: pd.DataFrame, scheme: ClassScheme, size: Size) -> np.ndarray:

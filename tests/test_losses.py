@@ -8,12 +8,18 @@ from hypothesis.extra.numpy import arrays
 
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID
-from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses, soft_counts
+from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses, class_weights, soft_counts
 
 tf = load_tensorflow()
 
 CLASSES = 4
-LOSSES = [DiceLoss(), CrossEntropy(), SumOfLosses([CrossEntropy(), DiceLoss()], [1, 0.5])]
+WEIGHTS = [1.0, 2.0, 0.5, 4.0]
+LOSSES = [
+    DiceLoss(),
+    CrossEntropy(),
+    CrossEntropy(WEIGHTS, 2.0),
+    SumOfLosses([CrossEntropy(), DiceLoss()], [1, 0.5]),
+]
 masks = arrays(np.uint8, (2, 4, 4), elements=st.sampled_from([*range(CLASSES), VOID]))
 logits = arrays(np.float32, (2, 4, 4, CLASSES), elements=st.floats(-4, 4, width=32))
 some = settings(max_examples=30, deadline=None)
@@ -50,6 +56,23 @@ def cross_entropy_by_hand(mask, p):
     labelled = mask != VOID
     likelihood = [p[labelled][i, k] for i, k in enumerate(mask[labelled])]
     return -np.log(likelihood).mean() if likelihood else 0.0
+
+
+@given(masks, logits, st.sampled_from([0.0, 1.0, 2.0]))
+@some
+def test_weighted_and_focused_cross_entropy_equals_its_definition(mask, logits, focus):
+    p, labelled = softmax(logits).astype(np.float64), mask != VOID
+    likelihood = np.array([p[labelled][i, k] for i, k in enumerate(mask[labelled])])
+    weights = np.array([WEIGHTS[k] for k in mask[labelled]])
+    parts = -np.log(likelihood) * (1 - likelihood) ** focus * weights
+    expected = parts.sum() / weights.sum() if labelled.any() else 0
+    found = float(CrossEntropy(WEIGHTS, focus)(encode(mask), p.astype(np.float32)))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_class_weights_by_hand():
+    assert class_weights([100, 25, 1, 0]) == [1, 2, 5, 5]
+    assert class_weights([100, 25, 1], largest=20) == [1, 2, 10]
 
 
 @given(masks, logits)

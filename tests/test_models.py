@@ -126,7 +126,7 @@ def test_eight_bits_are_nearly_as_good(small, tmp_path):
     assert (tmp_path / "small.npz").stat().st_size < 0.3 * (tmp_path / "full.npz").stat().st_size
     images = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
     before, exact = small(images).numpy(), [weight.copy() for weight in small.get_weights()]
-    models.load_small(small, tmp_path / "small.npz")
+    models.load_weights(small, tmp_path / "small.npz")
     for weight, stored in zip(exact, small.get_weights(), strict=True):
         if weight.ndim < 2:
             np.testing.assert_array_equal(weight, stored)
@@ -145,13 +145,42 @@ def test_damaged_small_weights_are_refused(small, tmp_path, keep):
     cut = int(keep if keep > 1 else keep * len(content))
     (tmp_path / "small.npz").write_bytes(content[:cut])
     with pytest.raises(DataError, match=r"small.npz: cannot be read as weights"):
-        models.load_small(small, tmp_path / "small.npz")
+        models.load_weights(small, tmp_path / "small.npz")
 
 
 def test_small_weights_of_another_network_are_refused(small, unet_resnet34, tmp_path):
     models.save_small(small, tmp_path / "small.npz")
     with pytest.raises(DataError, match="another architecture"):
-        models.load_small(unet_resnet34, tmp_path / "small.npz")
+        models.load_weights(unet_resnet34, tmp_path / "small.npz")
+
+
+# -- weights for other classes --------------------------------------------------------------------
+
+
+def test_all_but_the_last_layer_is_taken_over(small, tmp_path):
+    models.save_weights(small, tmp_path / "five.npz")
+    other = build_model(7, (64, 96, 3), "mobilenetv2", "Linknet")
+    before = other.get_weights()
+    models.load_matching(other, tmp_path / "five.npz")
+    after = other.get_weights()
+    for ours, theirs in zip(after[:-2], small.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for own, kept in zip(before[-2:], after[-2:], strict=True):
+        np.testing.assert_array_equal(own, kept)
+
+
+def test_for_the_same_classes_everything_is_taken_over(small, tmp_path):
+    models.save_weights(small, tmp_path / "five.npz")
+    same = build_model(5, (64, 96, 3), "mobilenetv2", "Linknet")
+    models.load_matching(same, tmp_path / "five.npz")
+    for ours, theirs in zip(same.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_network_has_no_matching_weights(small, unet_resnet34, tmp_path):
+    models.save_weights(small, tmp_path / "five.npz")
+    with pytest.raises(DataError, match="another architecture"):
+        models.load_matching(unet_resnet34, tmp_path / "five.npz")
 
 
 # -- the reference model --------------------------------------------------------------------------

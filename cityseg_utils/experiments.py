@@ -1,0 +1,257 @@
+"""Fair comparisons: named recipes times seeds, one row of a CSV file per run, resumable."""
+
+import hashlib
+import os
+import pickle
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cityseg_utils import recipes, storage, training
+from cityseg_utils.errors import CitysegError, DataError
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.recipes import Recipe
+
+SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
+
+
+def run(
+    configurations: Mapping[str, Recipe],
+    seeds: Iterable[int],
+    train: pd.DataFrame | Mapping[str, pd.DataFrame],
+    val: pd.DataFrame,
+    scheme: ClassScheme,
+    results: Path | str,
+    progress: Callable[[pd.DataFrame, str], None] | None = None,
+) -> pd.DataFrame:
+    """Train and score every configuration with every seed, unless that was done before.
+
+    Each run has a Python of its own, so that none inherits memory or state of another, and is
+    noted as soon as it is finished. Killed and started again, the runner goes on with the run that
+    it was at; two runners with one file share the work.
+
+    Parameters
+    ----------
+    configurations : mapping of names to Recipes
+    seeds : iterable of int
+        The first seed of all configurations comes first, then the second.
+    train : DataFrame, or mapping of names of configurations to DataFrames
+        What to learn from.
+    val : DataFrame
+        What to score on, at native size.
+    scheme : ClassScheme
+    results : Path or str
+        The CSV file.
+    progress : callable, optional
+        Called with the table so far and what is done next.
+
+    Returns
+    -------
+    DataFrame
+        One row per run that was asked for, with the scores and the IoU of each class.
+
+    Raises
+    ------
+    DataError
+        If the file holds a configuration of one of these names with other settings or data.
+    CitysegError
+        Whatever a run raised.
+    """
+    cells = {
+        (name, seed): _Cell(name, recipe, seed, _choose(train, name), val, scheme)
+        for seed in seeds
+        for name, recipe in configurations.items()
+    }
+    results = Path(results)
+    for key, cell in cells.items():
+        with _claimed(results.with_name(f".{results.name}.{cell.digest}")) as free:
+            if not free:  # another runner is at it
+                continue
+            table = _wanted(results, cells)
+            if progress is not None:
+                progress(table, f"{key[0]}, seed {key[1]}")
+            if key not in table.index:
+                _note(results, cell.run())
+    table = _wanted(results, cells)
+    if progress is not None:
+        progress(table, "")
+    return table
+
+
+class _Cell:
+    """One run: a recipe, a seed and data."""
+
+    def __init__(self, name, recipe, seed, train, val, scheme):
+        self.name, self.recipe, self.seed = name, recipe, seed
+        self.train, self.val, self.scheme = train, val, scheme
+        frames = [sorted(zip(x["city"], x["frame"], strict=True)) for x in (train, val)]
+        settings = (str(recipe), frames, scheme.names)
+        self.settings = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+        self.digest = hashlib.sha256(f"{self.settings} {seed}".encode()).hexdigest()[:12]
+
+    def run(self) -> dict:
+        """Train and score in another Python, and return the row of the table."""
+        with tempfile.TemporaryDirectory() as folder:
+            task, outcome = Path(folder) / "task", Path(folder) / "outcome"
+            task.write_bytes(pickle.dumps(self))
+            command = [sys.executable, "-c", _CHILD, str(task), str(outcome)]
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ) as child:
+                said = child.stderr.read().decode(errors="replace")
+            if not outcome.exists():
+                what = f"{self.name}, seed {self.seed}: the run broke off"
+                raise CitysegError(f"{what}:\n{said[-2000:]}")
+            row = pickle.loads(outcome.read_bytes())
+        if isinstance(row, Exception):
+            raise row
+        return row
+
+    def measure(self) -> dict:
+        """Train and score in this Python."""
+        trained = recipes.train(self.recipe, self.train, self.scheme, self.seed)
+        matrix = training.evaluate(trained.model, self.val, self.scheme, self.recipe.size)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "configuration": self.name,
+            "seed": self.seed,
+            "mean IoU": matrix.mean_iou(),
+            "pixel accuracy": matrix.pixel_accuracy(),
+            "mean Dice": matrix.mean_dice(),
+            **{f"IoU {name}": iou for name, iou in matrix.iou().items()},
+            "steps": trained.steps,
+            "seconds": round(trained.seconds, 1),
+            "memory GB": round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2),
+            "parameters": trained.model.count_params(),
+            "train frames": len(self.train),
+            "val frames": len(self.val),
+            "recipe": str(self.recipe),
+            "settings": self.settings,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+            "date": time.strftime("%Y-%m-%d"),
+        }
+
+
+_CHILD = "from cityseg_utils.experiments import _work; _work()"
+
+
+def _work() -> None:
+    """Do one run, and end with the runner: its end of our stdin closes when it is killed."""
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+    task, outcome = map(Path, sys.argv[1:])
+    cell = pickle.loads(task.read_bytes())
+    try:
+        row = cell.measure()
+    except CitysegError as error:
+        row = error
+    storage.write_bytes(outcome, pickle.dumps(row))
+
+
+def _choose(train, name: str) -> pd.DataFrame:
+    return train if isinstance(train, pd.DataFrame) else train[name]
+
+
+@contextmanager
+def _claimed(path: Path):
+    """Hold a lock that ends with this process, however it ends; yield False if another has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def read(results: Path | str) -> pd.DataFrame:
+    """Return a results file, indexed by configuration and seed; empty if there is none."""
+    try:
+        table = pd.read_csv(results, float_precision="round_trip")
+        return table.set_index(["configuration", "seed"])
+    except FileNotFoundError:
+        return pd.DataFrame(
+            columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []])
+        )
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{results}: is no table of results: {error}") from error
+
+
+def _wanted(results: Path, cells: dict) -> pd.DataFrame:
+    table = read(results)
+    table = table.loc[[key for key in cells if key in table.index]]
+    for key, settings in table["settings"].items():
+        if settings != cells[key].settings:
+            raise DataError(
+                f"{results}: holds {key[0]!r} with another recipe or other data. Give it another "
+                "name, or the results another file"
+            )
+    return table
+
+
+def _note(results: Path, row: dict) -> None:
+    """Add a row; the file is never seen half-written, and no runner overwrites another's row."""
+    with (results.with_name(f".{results.name}.lock")).open("w") as file:
+        flock(file, LOCK_EX)
+        table = read(results)
+        row = pd.DataFrame([row]).set_index(["configuration", "seed"])
+        table = pd.concat([table, row]) if len(table) else row
+        storage.write_bytes(results, table.to_csv().encode())
+
+
+# -- what follows from a table --------------------------------------------------------------------
+
+
+def means(table: pd.DataFrame, score: str = "mean IoU", level: float = 0.95) -> pd.DataFrame:
+    """Return mean and t interval over seeds of each configuration: ``mean, low, high, seeds``."""
+    groups = table.groupby(level="configuration", sort=False)[score]
+    return groups.apply(lambda x: pd.Series(_interval(x.to_numpy(), level))).unstack()
+
+
+def paired(
+    table: pd.DataFrame, baseline: str, score: str = "mean IoU", level: float = 0.95
+) -> pd.DataFrame:
+    """Return how much each configuration gains over a baseline, seed by seed.
+
+    Runs with one seed share first weights and order, as far as the recipes allow, so differences
+    within seeds vary less than scores do (Student's t over the differences).
+
+    Returns
+    -------
+    DataFrame
+        ``mean, low, high, seeds`` of the differences and ``verdict``: "better", "worse" or
+        "no difference seen".
+    """
+    scores = table[score].unstack("configuration")
+    scores = scores[[name for name in dict.fromkeys(table.index.get_level_values(0))]]
+    gains = scores.drop(columns=baseline).sub(scores[baseline], axis=0)
+    rows = {name: _interval(gain.dropna().to_numpy(), level) for name, gain in gains.items()}
+    result = pd.DataFrame(rows).T.rename_axis("configuration")
+    result["verdict"] = np.select(
+        [result["low"] > 0, result["high"] < 0], ["better", "worse"], "no difference seen"
+    )
+    return result
+
+
+def _interval(values: np.ndarray, level: float) -> dict:
+    mean = values.mean() if len(values) else np.nan
+    half = np.nan
+    if len(values) > 1:
+        spread = values.std(ddof=1) / np.sqrt(len(values))
+        half = stats.t.ppf((1 + level) / 2, len(values) - 1) * spread
+    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(values)}

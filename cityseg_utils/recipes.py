@@ -1,0 +1,238 @@
+"""A training in one value: network, what it sees, how it learns and for how long."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cityseg_utils import losses, models, pipeline, training
+from cityseg_utils.framework import load_tensorflow, set_seed
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.preprocessing import Size, read_mask
+
+tf = load_tensorflow()
+
+LOSSES = (
+    "dice",
+    "cross-entropy",
+    "cross-entropy + dice",
+    "weighted cross-entropy",
+    "weighted cross-entropy + dice",
+    "focal",
+)
+SCHEDULES = ("constant", "cosine", "one cycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training, but the data and the seed.
+
+    Parameters
+    ----------
+    architecture, backbone, encoder_weights, batch_norm_momentum
+        As for `models.build_model`.
+    first_weights : Path or str, optional
+        A file of `models.save_weights` to start from. If it has another last layer, that one
+        starts at random.
+    size : (height, width)
+        What frames are resized to before `augment`, and what the network is scored at.
+    augment, mix, batch_size
+        As for `pipeline.make_dataset`.
+    loss : str
+        One of `LOSSES`.
+    learning_rate, weight_decay : float
+        Of Adam, or of AdamW (Loshchilov and Hutter, ICLR 2019) if there is decay.
+    schedule : str
+        One of `SCHEDULES`: how the learning rate goes from its peak to nearly 0.
+    average : float
+        Momentum of an exponential average of the weights, which is what counts in the end; 0: none.
+    refresh : int
+        Batches of plain train frames from which BatchNorm's averages are computed anew at the end.
+    precision : str
+        Keras's name: ``"float32"``, or ``"mixed_bfloat16"``, faster on recent CPUs and GPUs.
+    steps, seconds : number, optional
+        The budget; one of the two. Seconds count from after the first step, which compiles.
+    """
+
+    architecture: str = "Unet"
+    backbone: str = "resnet34"
+    encoder_weights: str | None = None
+    batch_norm_momentum: float = 0.9
+    first_weights: Path | str | None = None
+    size: Size = (128, 128)
+    augment: Callable | None = None
+    mix: Callable | None = None
+    batch_size: int = 8
+    loss: str = "cross-entropy + dice"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    average: float = 0.0
+    refresh: int = 30
+    precision: str = "mixed_bfloat16"
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self):
+        for what, known in (("loss", LOSSES), ("schedule", SCHEDULES)):
+            if getattr(self, what) not in known:
+                raise ValueError(f"{what} must be one of {known}, got {getattr(self, what)!r}")
+
+    def but(self, **changes) -> "Recipe":
+        """Return the same recipe with some changes."""
+        return dataclasses.replace(self, **changes)
+
+    def __str__(self) -> str:
+        """Name what differs from the default."""
+        fields = [field for field in dataclasses.fields(self)]
+        changed = [
+            (f.name, getattr(self, f.name)) for f in fields if getattr(self, f.name) != f.default
+        ]
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in changed)})"
+
+
+@dataclass
+class Trained:
+    """What :func:`train` returns.
+
+    Attributes
+    ----------
+    model : keras.Model
+        In float32, for images of any size whose sides 32 divides.
+    steps : int
+        As many batches were learned from.
+    seconds : float
+        Time of training alone, without the first step.
+    losses : ``(steps,)``
+        The loss of each step.
+    """
+
+    model: object
+    steps: int
+    seconds: float
+    losses: np.ndarray
+
+
+def rate(recipe: Recipe, progress: float) -> float:
+    """Return the learning rate at a point of the training, 0 being its start and 1 its end."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    rise = 0.25 if recipe.schedule == "one cycle" else 0.0
+    if progress < rise:
+        return recipe.learning_rate * (0.1 + 0.9 * progress / rise)
+    fall = min(1.0, (progress - rise) / (1 - rise))
+    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * fall)) / 2)
+
+
+def make_loss(recipe: Recipe, pixels=None):
+    """Return the Keras loss that a recipe names; `pixels` per class are for the weighted ones."""
+    weights = losses.class_weights(pixels) if "weighted" in recipe.loss else None
+    if recipe.loss == "dice":
+        return losses.DiceLoss()
+    entropy = losses.CrossEntropy(weights, focus=2.0 if recipe.loss == "focal" else 0.0)
+    return losses.SumOfLosses([entropy, losses.DiceLoss()]) if "dice" in recipe.loss else entropy
+
+
+def make_model(recipe: Recipe, num_classes: int):
+    """Build the recipe's network, with its first weights."""
+    model = models.build_model(
+        num_classes,
+        (None, None, 3) if recipe.architecture != "PSPNet" else (*recipe.size, 3),
+        recipe.backbone,
+        recipe.architecture,
+        recipe.encoder_weights,
+        recipe.batch_norm_momentum,
+    )
+    if recipe.first_weights is not None:
+        models.load_matching(model, recipe.first_weights)
+    return model
+
+
+def train(
+    recipe: Recipe,
+    pairs: pd.DataFrame,
+    scheme: ClassScheme,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> Trained:
+    """Train for the recipe's budget, without looking at any other data.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    pairs : DataFrame
+        The train split.
+    scheme : ClassScheme
+    seed : int
+        Decides first weights, order and augmentation.
+    progress : callable, optional
+        Called after each step with its number and the share of the budget that is used.
+    """
+    if (recipe.steps is None) == (recipe.seconds is None):
+        raise ValueError("a recipe needs a budget: either steps=... or seconds=...")
+    set_seed(seed)
+    pixels = count_pixels(pairs, scheme) if "weighted" in recipe.loss else None
+    batches = {"scheme": scheme, "size": recipe.size, "batch_size": recipe.batch_size, "seed": seed}
+    data = pipeline.make_dataset(
+        pairs, **batches, augment=recipe.augment, mix=recipe.mix, shuffle=True
+    )
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(recipe.precision)
+    try:
+        model = make_model(recipe, scheme.num_classes)
+        noted = _loop(recipe, model, data, make_loss(recipe, pixels), progress)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
+    plain.set_weights(model.get_weights())
+    if recipe.refresh:
+        frames = pipeline.make_dataset(pairs, **batches, shuffle=True)
+        training.refresh_batch_norm(plain, frames, recipe.refresh)
+    return Trained(plain, *noted)
+
+
+def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
+    """Learn from batch after batch until the budget is used."""
+    settings = {"use_ema": recipe.average > 0, "ema_momentum": recipe.average or 0.99}
+    kind = tf.keras.optimizers.Adam
+    if recipe.weight_decay:
+        kind, settings["weight_decay"] = tf.keras.optimizers.AdamW, recipe.weight_decay
+    optimizer = kind(rate(recipe, 0), **settings)
+    scaled = optimizer
+    if recipe.precision == "mixed_float16":
+        scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    model.compile(scaled, loss)
+    noted, start, used = [], None, 0.0
+    for images, masks in _endless(data):
+        optimizer.learning_rate.assign(rate(recipe, used))
+        noted.append(float(model.train_on_batch(images, masks)))
+        # The first step compiles, which is the same for all and no learning.
+        start = start or time.perf_counter()
+        seconds = time.perf_counter() - start
+        used = len(noted) / recipe.steps if recipe.steps else seconds / recipe.seconds
+        if progress is not None:
+            progress(len(noted), min(used, 1.0))
+        if used >= 1:
+            break
+    if recipe.average:
+        optimizer.finalize_variable_values(model.trainable_variables)
+    return len(noted), seconds, np.array(noted)
+
+
+def _endless(data):
+    while True:
+        yield from data
+
+
+def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) -> np.ndarray:
+    """Return how many pixels each class has, ``(C,)``, in up to so many of the masks."""
+    counts = np.zeros(256, np.int64)
+    for path in islice(pairs["mask"], 0, None, max(1, len(pairs) // frames)):
+        counts += np.bincount(read_mask(path, scheme).ravel(), minlength=256)
+    return counts[: scheme.num_classes]

@@ -1,0 +1,183 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cityseg_utils import experiments
+from cityseg_utils.datasets import find_pairs
+from cityseg_utils.errors import DataError
+from cityseg_utils.experiments import means, paired, read, run
+from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.recipes import Recipe
+
+TINY = Recipe("Linknet", "mobilenetv2", size=(32, 64), batch_size=2, refresh=0, steps=1)
+TWO = {"plain": TINY, "dice": TINY.but(loss="dice")}
+RUNNER = """
+import sys
+from test_experiments import TWO
+from cityseg_utils import datasets, experiments
+from cityseg_utils.labels import CITYSCAPES
+pairs = datasets.find_pairs(sys.argv[1])
+train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+experiments.run(TWO, [0, 1], train, val, CITYSCAPES, sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tiny_city):
+    pairs = find_pairs(tiny_city)
+    return pairs[pairs["split"] == "train"], pairs[pairs["split"] == "val"], CITYSCAPES
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """One configuration with one seed, and where its row is."""
+    results = tmp_path_factory.mktemp("results") / "study.csv"
+    seen = []
+    table = run(
+        {"plain": TINY}, [0], *data, results, lambda table, now: seen.append((len(table), now))
+    )
+    assert seen == [(0, "plain, seed 0"), (1, "")]
+    return results, table
+
+
+def test_a_run_leaves_a_row(finished):
+    results, table = finished
+    assert list(table.index) == [("plain", 0)]
+    row = table.loc[("plain", 0)]
+    assert 0 <= row["mean IoU"] < row["pixel accuracy"] < 1
+    assert row["steps"] == 1
+    assert 0.1 < row["memory GB"] < 8
+    assert (row["train frames"], row["val frames"]) == (8, 4)
+    assert row["recipe"] == str(TINY)
+    assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(
+        row["mean IoU"]
+    )
+    pd.testing.assert_frame_equal(read(results), table)
+
+
+def test_a_finished_run_is_not_done_again(finished, data):
+    results, table = finished
+    before = results.stat().st_mtime_ns
+    again = run({"plain": TINY}, [0], *data, results)
+    assert results.stat().st_mtime_ns == before
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.parametrize("change", ["recipe", "train", "val", "classes"])
+def test_another_question_needs_another_name(finished, data, change):
+    results, _ = finished
+    train, val, scheme = data
+    recipe = TINY.but(steps=2) if change == "recipe" else TINY
+    if change == "train":
+        train = {"plain": train.iloc[:4]}
+    if change == "val":
+        val = val.iloc[:1]
+    if change == "classes":
+        scheme = scheme.color_blind_safe()
+        scheme = type(scheme)(scheme.name, scheme.names[:-1], scheme.colors[:-1], scheme.ids[:-1])
+    with pytest.raises(DataError, match="holds 'plain' with another recipe or other data"):
+        run({"plain": recipe}, [0], train, val, scheme, results)
+
+
+def test_a_killed_runner_loses_the_run_that_it_was_at(
+    finished, data, tiny_city, tmp_path, start_python, wait_until
+):
+    results = tmp_path / "study.csv"
+    shutil.copy(finished[0], results)
+    runner = start_python(RUNNER, tiny_city, results)
+    wait_until(runner, lambda: len(read(results)) == 2)
+    runner.kill()
+    runner.wait()
+    kept = read(results)
+    assert list(kept.index) == [("plain", 0), ("dice", 0)]
+    table = run(TWO, [0], *data, results)
+    pd.testing.assert_frame_equal(table, kept)
+
+
+def test_two_runners_share_the_work(tiny_city, tmp_path, start_python):
+    results = tmp_path / "study.csv"
+    both = [start_python(RUNNER, tiny_city, results) for _ in range(2)]
+    for runner in both:
+        _, said = runner.communicate(timeout=400)
+        assert runner.returncode == 0, said
+    table = read(results)
+    assert sorted(table.index) == [("dice", 0), ("dice", 1), ("plain", 0), ("plain", 1)]
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".csv", ".lock")]
+
+
+def test_what_a_run_raises_surfaces_and_is_not_noted(data, tmp_path):
+    train, val, scheme = data
+    broken = train.copy()
+    broken["mask"] = [tmp_path / "nowhere.png", *train["mask"].iloc[1:]]
+    with pytest.raises(DataError, match=r"nowhere\.png"):
+        run({"plain": TINY}, [0], broken, val, scheme, tmp_path / "study.csv")
+    assert not (tmp_path / "study.csv").exists()
+
+
+def test_what_is_no_table_is_refused(tmp_path):
+    (tmp_path / "study.csv").write_text(json.dumps({"a": 1}))
+    with pytest.raises(DataError, match=r"study\.csv: is no table"):
+        read(tmp_path / "study.csv")
+
+
+# -- what follows ---------------------------------------------------------------------------------
+
+
+def table_of(scores):
+    rows = [(name, seed, x) for name, values in scores.items() for seed, x in enumerate(values)]
+    return pd.DataFrame(rows, columns=["configuration", "seed", "mean IoU"]).set_index(
+        ["configuration", "seed"]
+    )
+
+
+def test_intervals_by_hand():
+    """Student's t for two degrees of freedom at 95 % is 4.3027."""
+    result = means(table_of({"a": [0.2, 0.3, 0.4], "b": [0.5]}))
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert result.loc["a"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half, 3])
+    assert result.loc["b", "mean"] == 0.5
+    assert np.isnan(result.loc["b", "low"])
+
+
+def test_pairs_tell_what_scores_alone_do_not():
+    """Seeds differ by tenths, configurations within a seed by hundredths, always the same way."""
+    table = table_of(
+        {
+            "base": [0.2, 0.3, 0.4],
+            "more": [0.21, 0.311, 0.41],
+            "less": [0.19, 0.289, 0.39],
+            "other": [0.25, 0.26, 0.41],
+        }
+    )
+    result = paired(table, "base")
+    assert list(result.index) == ["more", "less", "other"]
+    assert result["verdict"].tolist() == ["better", "worse", "no difference seen"]
+    assert result.loc["more", "mean"] == pytest.approx(0.031 / 3)
+
+
+def test_one_seed_shows_no_difference():
+    result = paired(table_of({"base": [0.2], "more": [0.9]}), "base")
+    assert result["verdict"].tolist() == ["no difference seen"]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        row = means(table_of({"a": rng.normal(0.5, 0.1, 3)})).loc["a"]
+        inside += row["low"] <= 0.5 <= row["high"]
+    assert 0.92 < inside / 400 < 0.98
+
+
+def test_runs_are_told_apart_by_all_that_matters(data):
+    train, val, scheme = data
+    cells = [
+        experiments._Cell("a", TINY, 0, train, val, scheme),
+        experiments._Cell("a", TINY, 1, train, val, scheme),
+        experiments._Cell("a", TINY.but(average=0.9), 0, train, val, scheme),
+        experiments._Cell("a", TINY, 0, train.iloc[1:], val, scheme),
+    ]
+    assert len({cell.digest for cell in cells}) == 4

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cityseg_utils import models, recipes, training
+from cityseg_utils.augmentation import Flip
+from cityseg_utils.datasets import find_pairs
+from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
+from cityseg_utils.preprocessing import read_mask
+from cityseg_utils.recipes import Recipe, rate
+
+tf = load_tensorflow()
+
+SMALL = Recipe("Linknet", "mobilenetv2", size=(32, 64), batch_size=4, refresh=2, steps=3)
+
+
+@pytest.fixture(scope="module")
+def train_pairs(tiny_city):
+    return find_pairs(tiny_city).query("split == 'train'")
+
+
+@pytest.fixture(scope="module")
+def trained(train_pairs):
+    return recipes.train(SMALL, train_pairs, CITYSCAPES, seed=0)
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True)
+    )
+
+
+@given(st.sampled_from(recipes.SCHEDULES), st.floats(0, 1.2))
+def test_the_rate_never_exceeds_its_peak_nor_vanishes(schedule, progress):
+    recipe = Recipe(schedule=schedule, learning_rate=0.01)
+    assert 0 < rate(recipe, progress) <= 0.01
+
+
+def test_the_rate_by_hand():
+    constant, cosine, cycle = (Recipe(schedule=name) for name in recipes.SCHEDULES)
+    assert [rate(constant, p) for p in (0, 0.5, 1)] == [1e-3] * 3
+    assert [rate(cosine, p) for p in (0, 0.5, 1)] == pytest.approx([1e-3, 5.05e-4, 1e-5])
+    expected = [1e-4, 5.5e-4, 1e-3, 5.05e-4, 1e-5]
+    assert [rate(cycle, p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx(expected)
+
+
+def test_a_recipe_says_what_differs_from_the_default():
+    assert str(Recipe()) == "Recipe()"
+    assert str(Recipe(steps=9, augment=Flip())) == "Recipe(augment=Flip(), steps=9)"
+    assert Recipe(steps=9).but(steps=7) == Recipe(steps=7)
+
+
+@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"schedule": "random"}])
+def test_unknown_words_are_refused_at_once(wrong):
+    with pytest.raises(ValueError, match="must be one of"):
+        Recipe(**wrong)
+
+
+@pytest.mark.parametrize("budget", [{}, {"steps": 3, "seconds": 1.0}])
+def test_there_is_one_budget(train_pairs, budget):
+    with pytest.raises(ValueError, match="either steps"):
+        recipes.train(Recipe(**budget), train_pairs, CITYSCAPES)
+
+
+def test_losses_by_name():
+    kinds = {name: recipes.make_loss(Recipe(loss=name), [100, 25, 1]) for name in recipes.LOSSES}
+    assert isinstance(kinds["dice"], DiceLoss)
+    assert isinstance(kinds["cross-entropy"], CrossEntropy)
+    assert isinstance(kinds["cross-entropy + dice"], SumOfLosses)
+    assert kinds["focal"].focus == 2
+    assert kinds["weighted cross-entropy"].weights == [1, 2, 5]
+    assert kinds["weighted cross-entropy + dice"].losses[0].weights == [1, 2, 5]
+
+
+def test_pixels_are_counted(train_pairs):
+    masks = np.stack([read_mask(path, CITYSCAPES) for path in train_pairs["mask"]])
+    expected = [(masks == k).sum() for k in range(19)]
+    assert recipes.count_pixels(train_pairs, CITYSCAPES).tolist() == expected
+
+
+def test_a_training_takes_its_steps_and_leaves_a_float32_model(trained, train_pairs):
+    assert trained.steps == 3
+    assert len(trained.losses) == 3
+    assert np.isfinite(trained.losses).all()
+    assert trained.model.layers[3].compute_dtype == "float32"
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    scored = training.evaluate(trained.model, train_pairs, CITYSCAPES, SMALL.size)
+    assert 0 < scored.pixel_accuracy() < 1
+
+
+def test_one_seed_one_outcome(trained, train_pairs):
+    again = recipes.train(SMALL, train_pairs, CITYSCAPES, seed=0)
+    np.testing.assert_array_equal(again.losses, trained.losses)
+    assert same(again.model, trained.model)
+    other = recipes.train(SMALL, train_pairs, CITYSCAPES, seed=1)
+    assert not same(other.model, trained.model)
+
+
+def test_time_is_a_budget_too(train_pairs):
+    shares = []
+    timed = SMALL.but(steps=None, seconds=0.5, precision="float32")
+    result = recipes.train(timed, train_pairs, CITYSCAPES, progress=lambda _, x: shares.append(x))
+    assert result.seconds >= 0.5
+    assert result.steps == len(shares)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_averaged_weights_lag_behind(trained, train_pairs):
+    """After a few steps the average is nearer to the start than the last weights are."""
+    recipes.set_seed(0)
+    start = recipes.make_model(SMALL, 19).get_weights()
+    averaged = recipes.train(SMALL.but(average=0.9), train_pairs, CITYSCAPES, seed=0)
+    kernels = [k for k, weight in enumerate(start) if weight.ndim == 4]
+
+    def way(model):
+        return sum(np.abs(model.get_weights()[k] - start[k]).sum() for k in kernels)
+
+    assert 0 < way(averaged.model) < 0.7 * way(trained.model)
+
+
+def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
+    models.save_weights(trained.model, tmp_path / "first.npz")
+    after = SMALL.but(first_weights=tmp_path / "first.npz", learning_rate=1e-9, refresh=0, steps=1)
+    result = recipes.train(after, train_pairs, CITYSCAPES)
+    for first, last in zip(trained.model.weights, result.model.weights, strict=True):
+        if "moving" not in first.name:
+            np.testing.assert_allclose(first, last, atol=1e-5)
+
+
+def test_half_precision_of_graphics_cards(train_pairs):
+    result = recipes.train(SMALL.but(precision="mixed_float16"), train_pairs, CITYSCAPES)
+    assert np.isfinite(result.losses).all()
