@@ -8,17 +8,18 @@ stopped and it goes on where it was.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 
-from cityseg_utils import datasets, labels, minicity, storage
-from cityseg_utils.framework import load_tensorflow, set_seed
+from cityseg_utils import datasets, labels, minicity, recipes, storage, training
+from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 
-tf = load_tensorflow()
-
-from cityseg_utils import augmentation, losses, models, pipeline, training  # noqa: E402
+RECIPE = recipes.Recipe(
+    size=(160, 320),
+    augment=Compose(ScaleAndCrop((128, 192), (0.85, 2.0)), Flip(), Colors(1.0)),
+    refresh=0,
+)
 
 
 def main() -> None:
@@ -29,38 +30,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    set_seed(options.seed)
 
     root = storage.home() / "data" / f"minicity-{options.scenes}"
     minicity.generate(root, train=options.scenes, val=40, test=0, progress=True)
-    pairs = datasets.find_pairs(root)
-    scheme = labels.CITYSCAPES
-    augment = augmentation.Compose(
-        augmentation.ScaleAndCrop((128, 192), (0.85, 2.0)),
-        augmentation.Flip(),
-        augmentation.Colors(1.0),
-    )
-    frames = {"scheme": scheme, "size": (160, 320), "batch_size": 8}
-    train = pairs[pairs["split"] == "train"]
-    train = pipeline.make_dataset(train, **frames, augment=augment, shuffle=True, seed=options.seed)
-    val = pairs[pairs["split"] == "val"]
-    val = pipeline.make_dataset(
-        val, **frames, augment=augmentation.ScaleAndCrop((128, 192), (1, 1))
-    )
-
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = models.build_model(scheme.num_classes, (None, None, 3), batch_norm_momentum=0.9)
-    steps = int(train.cardinality()) * options.epochs
-    model.compile(
-        tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(1e-3, steps, 0.02)),
-        losses.SumOfLosses([losses.CrossEntropy(), losses.DiceLoss()]),
-        metrics=[training.MeanIoU(scheme.num_classes)],
-    )
-    started = time.perf_counter()
-    run = training.fit(model, train, val, options.epochs, name="transfer")
-    models.load_weights(model, run.folder / "last.npz")
+    pairs, scheme = datasets.find_pairs(root), labels.CITYSCAPES
+    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    run, model = recipes.fit(RECIPE, train, val, scheme, options.epochs, options.seed, "transfer")
     print(run.history.round(3).to_string())
-    print(f"trained for {run.seconds / 60:.0f} min ({time.perf_counter() - started:.0f} s now)")
+    print(f"trained for {run.seconds / 60:.0f} min")
 
     photographs = datasets.find_pairs(options.camvid)
     photographs = photographs[photographs["split"] == "val"]

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
 from scipy import stats
 
 from cityseg_utils import recipes, storage, training
@@ -212,6 +214,27 @@ def _note(results: Path, row: dict) -> None:
         row = pd.DataFrame([row]).set_index(["configuration", "seed"])
         table = pd.concat([table, row]) if len(table) else row
         storage.write_bytes(results, table.to_csv().encode())
+
+
+class LiveTable:
+    """A `progress` for :func:`run`: a table that grows in a notebook, a line per run elsewhere."""
+
+    def __init__(self):
+        self._shown = None
+
+    def __call__(self, table: pd.DataFrame, now: str) -> None:
+        """Show what is done so far and what comes next."""
+        if get_ipython() is None:
+            for (name, seed), row in table.iloc[-1:].iterrows():
+                print(f"{len(table)} done, {name}, seed {seed}: {row['mean IoU']:.3f}", end="; ")
+            print("now", now or "nothing more", flush=True)
+            return
+        rows = table[[*SCORES, *table.columns.intersection(["steps", "seconds"])]].round(3)
+        rows = rows.rename_axis(columns=f"now: {now}" if now else "done")
+        if self._shown is None:
+            self._shown = display(rows, display_id=True)
+        else:
+            self._shown.update(rows)
 
 
 # -- what follows from a table --------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """A training in one value: network, what it sees, how it learns and for how long."""
 
 import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -177,40 +179,115 @@ def train(
     if (recipe.steps is None) == (recipe.seconds is None):
         raise ValueError("a recipe needs a budget: either steps=... or seconds=...")
     set_seed(seed)
-    pixels = count_pixels(pairs, scheme) if "weighted" in recipe.loss else None
-    batches = {"scheme": scheme, "size": recipe.size, "batch_size": recipe.batch_size, "seed": seed}
-    data = pipeline.make_dataset(
-        pairs, **batches, augment=recipe.augment, mix=recipe.mix, shuffle=True
+    data, loss = make_data(recipe, pairs, scheme, seed), _loss_for(recipe, pairs, scheme)
+    with _precision(recipe):
+        model = make_model(recipe, scheme.num_classes)
+        noted = _loop(recipe, model, data, loss, progress)
+    return Trained(_plain(recipe, model, pairs, scheme, seed), *noted)
+
+
+def fit(
+    recipe: Recipe,
+    train_pairs: pd.DataFrame,
+    val_pairs: pd.DataFrame,
+    scheme: ClassScheme,
+    epochs: int,
+    seed: int = 0,
+    name: str = "recipe",
+):
+    """Train for some epochs with `training.fit`: watched on val, and able to go on when killed.
+
+    The recipe's budget and average are not used.
+
+    Returns
+    -------
+    run, model : training.Run, keras.Model
+        The model has the last epoch's weights, not the best one's, and is in float32.
+    """
+    set_seed(seed)
+    train = make_data(recipe, train_pairs, scheme, seed)
+    val = make_data(recipe.but(augment=None, mix=None), val_pairs, scheme, seed, shuffle=False)
+    with _precision(recipe):
+        model = make_model(recipe, scheme.num_classes)
+        metrics = [training.MeanIoU(scheme.num_classes)]
+        model.compile(_optimizer(recipe), _loss_for(recipe, train_pairs, scheme), metrics=metrics)
+        digest = hashlib.sha256(str(recipe).encode()).hexdigest()[:6]
+        rates = _Rates(recipe, epochs * int(train.cardinality()))
+        run = training.fit(model, train, val, epochs, name=f"{name}-{digest}", callbacks=[rates])
+        models.load_weights(model, run.folder / "last.npz")
+    return run, _plain(recipe, model, train_pairs, scheme, seed)
+
+
+class _Rates(tf.keras.callbacks.Callback):
+    """Sets the learning rate before each step; a resumed optimizer knows how many it has done."""
+
+    def __init__(self, recipe: Recipe, steps: int):
+        super().__init__()
+        self.recipe, self.steps = recipe, steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = rate(self.recipe, int(optimizer.iterations) / self.steps)
+
+
+def make_data(
+    recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme, seed: int, shuffle: bool = True
+):
+    """Return the batches that a recipe learns from."""
+    return pipeline.make_dataset(
+        pairs,
+        scheme,
+        recipe.size,
+        recipe.batch_size,
+        augment=recipe.augment,
+        mix=recipe.mix,
+        shuffle=shuffle,
+        seed=seed,
     )
+
+
+def _loss_for(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme):
+    return make_loss(recipe, count_pixels(pairs, scheme) if "weighted" in recipe.loss else None)
+
+
+@contextmanager
+def _precision(recipe: Recipe):
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(recipe.precision)
     try:
-        model = make_model(recipe, scheme.num_classes)
-        noted = _loop(recipe, model, data, make_loss(recipe, pixels), progress)
+        yield
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _plain(recipe: Recipe, model, pairs: pd.DataFrame, scheme: ClassScheme, seed: int):
+    """Return the model in float32, its BatchNorm averages refreshed if the recipe says so."""
     plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
     plain.set_weights(model.get_weights())
     if recipe.refresh:
-        frames = pipeline.make_dataset(pairs, **batches, shuffle=True)
+        frames = make_data(recipe.but(augment=None, mix=None), pairs, scheme, seed)
         training.refresh_batch_norm(plain, frames, recipe.refresh)
-    return Trained(plain, *noted)
+    return plain
 
 
-def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
-    """Learn from batch after batch until the budget is used."""
+def _optimizer(recipe: Recipe):
     settings = {"use_ema": recipe.average > 0, "ema_momentum": recipe.average or 0.99}
     kind = tf.keras.optimizers.Adam
     if recipe.weight_decay:
         kind, settings["weight_decay"] = tf.keras.optimizers.AdamW, recipe.weight_decay
     optimizer = kind(rate(recipe, 0), **settings)
-    scaled = optimizer
     if recipe.precision == "mixed_float16":
-        scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
-    model.compile(scaled, loss)
+        return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
+    """Learn from batch after batch until the budget is used."""
+    optimizer = _optimizer(recipe)
+    model.compile(optimizer, loss)
     noted, start, used = [], None, 0.0
     for images, masks in _endless(data):
-        optimizer.learning_rate.assign(rate(recipe, used))
+        optimizer.learning_rate = rate(recipe, used)
         noted.append(float(model.train_on_batch(images, masks)))
         # The first step compiles, which is the same for all and no learning.
         start = start or time.perf_counter()
@@ -221,7 +298,8 @@ def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
         if used >= 1:
             break
     if recipe.average:
-        optimizer.finalize_variable_values(model.trainable_variables)
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner.finalize_variable_values(model.trainable_variables)
     return len(noted), seconds, np.array(noted)
 
 

@@ -78,14 +78,6 @@ def open_data(name: str, camvid=None) -> tuple[pd.DataFrame, pd.DataFrame, Class
     return train[~dusk], train[dusk], scheme
 
 
-def show(table: pd.DataFrame, now: str) -> None:
-    """Print the latest row and what is done next."""
-    if len(table):
-        (name, seed), row = table.index[-1], table.iloc[-1]
-        print(f"{len(table)} runs, among them {name}, seed {seed}: {row['mean IoU']:.3f}", end="; ")
-    print("now", now or "nothing, all is done", flush=True)
-
-
 def main() -> None:
     """Do the runs of one study."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.studies")
@@ -96,7 +88,7 @@ def main() -> None:
     study = STUDIES[options.study]
     data = open_data(study.data, options.camvid)
     results = RESULTS / f"{options.study}.csv"
-    experiments.run(study.recipes, options.seeds, *data, results, show)
+    experiments.run(study.recipes, options.seeds, *data, results, experiments.LiveTable())
 
 
 if __name__ == "__main__":

@@ -134,3 +134,24 @@ def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
 def test_half_precision_of_graphics_cards(train_pairs):
     result = recipes.train(SMALL.but(precision="mixed_float16"), train_pairs, CITYSCAPES)
     assert np.isfinite(result.losses).all()
+
+
+def test_fit_notes_every_epoch_and_is_reused(train_pairs, tiny_city, own_home):
+    val = find_pairs(tiny_city).query("split == 'val'")
+    run, model = recipes.fit(SMALL, train_pairs, val, CITYSCAPES, epochs=2)
+    assert list(run.history.index) == [1, 2]
+    assert run.folder.is_relative_to(own_home)
+    assert not run.reused
+    again, same_model = recipes.fit(SMALL, train_pairs, val, CITYSCAPES, epochs=2)
+    assert again.reused
+    assert same(model, same_model)
+    assert model.layers[3].compute_dtype == "float32"
+
+
+def test_fit_follows_the_schedule(train_pairs, tiny_city, own_home, monkeypatch):
+    """Eight frames in batches of four for two epochs are four steps."""
+    val = find_pairs(tiny_city).query("split == 'val'")
+    asked = []
+    monkeypatch.setattr(recipes, "rate", lambda _, x: asked.append(x) or 1e-3)
+    recipes.fit(SMALL, train_pairs, val, CITYSCAPES, epochs=2)
+    assert asked == [0, 0, 0.25, 0.5, 0.75]  # the first builds the optimizer

@@ -11,13 +11,15 @@ are put beside it.
 import argparse
 import shutil
 
-from cityseg_utils import datasets, minicity, storage
-from cityseg_utils.framework import load_tensorflow, set_seed
+from cityseg_utils import datasets, minicity, models, recipes, storage, training
+from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
+from cityseg_utils.labels import CITYSCAPES
 
-tf = load_tensorflow()
-
-from cityseg_utils import augmentation, losses, models, pipeline, training  # noqa: E402
-from cityseg_utils.labels import CITYSCAPES  # noqa: E402
+RECIPE = recipes.Recipe(
+    size=models.REFERENCE_SIZE,
+    augment=Compose(ScaleAndCrop((160, 256), (0.7, 1.6)), Flip(), Colors(0.3)),
+    refresh=0,
+)
 
 
 def main() -> None:
@@ -28,35 +30,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--publish", action="store_true")
     options = parser.parse_args()
-    set_seed(options.seed)
 
     root = storage.home() / "data" / f"minicity-{options.scenes}"
     minicity.generate(root, train=options.scenes, val=40, test=0, progress=True)
     pairs = datasets.find_pairs(root)
     train_pairs, val_pairs = (pairs[pairs["split"] == split] for split in ("train", "val"))
-    frames = {"scheme": CITYSCAPES, "size": models.REFERENCE_SIZE, "batch_size": 8}
-    augment = augmentation.Compose(
-        augmentation.ScaleAndCrop((160, 256), (0.7, 1.6)),
-        augmentation.Flip(),
-        augmentation.Colors(0.3),
+    run, model = recipes.fit(
+        RECIPE, train_pairs, val_pairs, CITYSCAPES, options.epochs, options.seed, "reference"
     )
-    train = pipeline.make_dataset(
-        train_pairs, **frames, augment=augment, shuffle=True, seed=options.seed
-    )
-    val = pipeline.make_dataset(val_pairs, **frames)
-
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    model = models.build_model(CITYSCAPES.num_classes, (None, None, 3), batch_norm_momentum=0.9)
-    steps = len(train) * options.epochs
-    model.compile(
-        tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(1e-3, steps, 0.01)),
-        losses.SumOfLosses([losses.CrossEntropy(), losses.DiceLoss()]),
-        metrics=[training.MeanIoU(CITYSCAPES.num_classes)],
-    )
-    run = training.fit(model, train, val, options.epochs, name="reference")
-    tf.keras.mixed_precision.set_global_policy("float32")
-    model = models.build_model(CITYSCAPES.num_classes, (None, None, 3))
-    models.load_weights(model, run.folder / "last.npz")
     report = [
         f"python -m cityseg_utils.reference --scenes {options.scenes} --epochs {options.epochs} "
         f"--seed {options.seed}",
