@@ -130,7 +130,7 @@ def store(chosen: list[str]) -> int:
 
 
 def address(url: str) -> int:
-    """Replace the repository's address in first cells, badges, README and pyproject."""
+    """Replace the repository's address in first cells, links to Colab, README and pyproject."""
     if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+)+", url):
         raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
     pyproject = ROOT / "pyproject.toml"

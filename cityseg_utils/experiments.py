@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 from IPython.display import display
 from scipy import stats
 
-from cityseg_utils import recipes, storage, training
+from cityseg_utils import plots, recipes, storage, training
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.recipes import Recipe
@@ -224,7 +223,7 @@ class LiveTable:
 
     def __call__(self, table: pd.DataFrame, now: str) -> None:
         """Show what is done so far and what comes next."""
-        if get_ipython() is None:
+        if not plots.in_notebook():
             for (name, seed), row in table.iloc[-1:].iterrows():
                 print(f"{len(table)} done, {name}, seed {seed}: {row['mean IoU']:.3f}", end="; ")
             print("now", now or "nothing more", flush=True)

@@ -86,17 +86,13 @@ class Frames:
     def digest(self) -> str:
         """A short hash of names, sizes and dates of the files, the classes and the frame size."""
         try:
-            facts = [(Path(path).name, Path(path).stat()) for path in self.paths]
+            paths = map(Path, [*self.images, *self.masks])
+            facts = [(path.name, path.stat()) for path in paths]
         except OSError as error:
             raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
         files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
         content = (files, self.scheme.names, self.scheme.ids, self.scheme.void_ids, self.size)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-
-    @property
-    def paths(self) -> list[Path]:
-        """All files, images first."""
-        return [*self.images, *self.masks]
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(self.images[number], self.size)

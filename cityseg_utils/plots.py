@@ -229,6 +229,45 @@ def interval_bars(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def seed_intervals(
+    means: pd.DataFrame, scores: pd.Series, title: str, zero: bool = False
+) -> Figure:
+    """Draw mean and interval of each configuration, and a dot for each seed.
+
+    Parameters
+    ----------
+    means : DataFrame
+        ``mean``, ``low``, ``high`` by configuration, from `experiments.means` or `.paired`.
+    scores : Series
+        By configuration and seed: what the means are of.
+    zero : bool
+        Draw a line at 0, where two configurations are equal.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.36 * len(means) + 1.0))
+    places = np.arange(len(means))
+    low, high = means["mean"] - means["low"], means["high"] - means["mean"]
+    axis.errorbar(
+        means["mean"],
+        places,
+        xerr=[low, high],
+        fmt="D",
+        color="black",
+        capsize=4,
+        label="mean, 95 %",
+    )
+    for place, name in enumerate(means.index):
+        dots = scores.xs(name, level="configuration")
+        label = "one seed" if place == 0 else None
+        axis.plot(dots, np.full(len(dots), place) - 0.22, "o", color="#0072b2", ms=4, label=label)
+    if zero:
+        axis.axvline(0, color="gray", linestyle=":")
+    axis.set(yticks=places, yticklabels=means.index, title=title, ylim=(len(means) - 0.5, -0.6))
+    axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
 def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
     """Plot accuracy against confidence, a line for each table of `analysis.Calibration`."""
     figure, axis = plt.subplots(figsize=(5, 4))

@@ -46,6 +46,9 @@ class Recipe:
         What frames are resized to before `augment`, and what the network is scored at.
     augment, mix, batch_size
         As for `pipeline.make_dataset`.
+    repeat : float
+        Frames with a class that less than this share of the frames hold come more often; see
+        :func:`repeat_rare`.
     loss : str
         One of `LOSSES`.
     learning_rate, weight_decay : float
@@ -71,6 +74,7 @@ class Recipe:
     augment: Callable | None = None
     mix: Callable | None = None
     batch_size: int = 8
+    repeat: float = 0.0
     loss: str = "cross-entropy + dice"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -206,7 +210,7 @@ def fit(
     """
     set_seed(seed)
     train = make_data(recipe, train_pairs, scheme, seed)
-    val = make_data(recipe.but(augment=None, mix=None), val_pairs, scheme, seed, shuffle=False)
+    val = make_data(_plainly(recipe), val_pairs, scheme, seed, shuffle=False)
     with _precision(recipe):
         model = make_model(recipe, scheme.num_classes)
         metrics = [training.MeanIoU(scheme.num_classes)]
@@ -234,6 +238,8 @@ def make_data(
     recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme, seed: int, shuffle: bool = True
 ):
     """Return the batches that a recipe learns from."""
+    if recipe.repeat:
+        pairs = repeat_rare(pairs, scheme, recipe.repeat)
     return pipeline.make_dataset(
         pairs,
         scheme,
@@ -244,6 +250,11 @@ def make_data(
         shuffle=shuffle,
         seed=seed,
     )
+
+
+def _plainly(recipe: Recipe) -> Recipe:
+    """Return the recipe with the frames as they are."""
+    return recipe.but(augment=None, mix=None, repeat=0.0)
 
 
 def _loss_for(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme):
@@ -265,7 +276,7 @@ def _plain(recipe: Recipe, model, pairs: pd.DataFrame, scheme: ClassScheme, seed
     plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
     plain.set_weights(model.get_weights())
     if recipe.refresh:
-        frames = make_data(recipe.but(augment=None, mix=None), pairs, scheme, seed)
+        frames = make_data(_plainly(recipe), pairs, scheme, seed)
         training.refresh_batch_norm(plain, frames, recipe.refresh)
     return plain
 
@@ -314,3 +325,21 @@ def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) ->
     for path in islice(pairs["mask"], 0, None, max(1, len(pairs) // frames)):
         counts += np.bincount(read_mask(path, scheme).ravel(), minlength=256)
     return counts[: scheme.num_classes]
+
+
+def repeat_rare(pairs: pd.DataFrame, scheme: ClassScheme, threshold: float) -> pd.DataFrame:
+    """Return the pairs with those repeated that hold a rare class.
+
+    A frame comes ``max(1, sqrt(threshold / share))`` times, for the rarest class that it holds;
+    share is that of the frames that hold the class (repeat factor sampling: Gupta et al., "LVIS",
+    CVPR 2019). Of a fraction, as many frames as it says get one repetition more.
+    """
+    holds = np.zeros((len(pairs), 256), bool)
+    for row, path in zip(holds, pairs["mask"], strict=True):
+        row[np.unique(read_mask(path, scheme))] = True
+    holds = holds[:, : scheme.num_classes]
+    share = np.maximum(holds.mean(0), 1 / len(pairs))
+    factor = np.where(holds, np.maximum(1, np.sqrt(threshold / share)), 1).max(1)
+    whole = np.floor(factor).astype(int)
+    more = np.random.default_rng(0).random(len(pairs)) < factor - whole
+    return pairs.iloc[np.repeat(np.arange(len(pairs)), whole + more)].reset_index(drop=True)

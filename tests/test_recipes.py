@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,3 +156,21 @@ def test_fit_follows_the_schedule(train_pairs, tiny_city, own_home, monkeypatch)
     monkeypatch.setattr(recipes, "rate", lambda _, x: asked.append(x) or 1e-3)
     recipes.fit(SMALL, train_pairs, val, CITYSCAPES, epochs=2)
     assert asked == [0, 0, 0.25, 0.5, 0.75]  # the first builds the optimizer
+
+
+def test_frames_with_rare_classes_are_repeated(tmp_path, write_picture):
+    """Road (id 7) is everywhere, a bus (28) in one frame of four, a car (26) in two."""
+    masks = [[[7, 28]], [[7, 26]], [[7, 26]], [[7, 7]]]
+    paths = [write_picture(tmp_path / f"{k}.png", mask) for k, mask in enumerate(masks)]
+    pairs = pd.DataFrame({"image": paths, "mask": paths})
+
+    def times(threshold):
+        repeated = recipes.repeat_rare(pairs, CITYSCAPES, threshold)
+        return [int((repeated["mask"] == path).sum()) for path in paths]
+
+    assert times(0.25) == [1, 1, 1, 1]
+    assert times(1.0)[0] == 2  # the square root of 1 / 0.25
+    assert times(1.0)[3] == 1
+    assert sum(times(1.0)[1:3]) in (2, 3, 4)  # 1.41 times each
+    assert times(4.0) == [4, *times(4.0)[1:3], 2]
+    assert times(1.0) == times(1.0)
