@@ -121,7 +121,7 @@ def pairs(
         (image, scheme.colorize(mask), overlay(image, mask, scheme))
         for image, mask in zip(images, masks, strict=True)
     ]
-    return add_legend(grid(lines, ["photograph", "labels", "both"], names), scheme, masks)
+    return add_legend(grid(lines, ["image", "labels", "both"], names), scheme, masks)
 
 
 def predictions(
@@ -136,7 +136,7 @@ def predictions(
         (image, scheme.colorize(truth), scheme.colorize(guess), error_map(truth, guess))
         for image, truth, guess in zip(images, truths, predicted, strict=True)
     ]
-    titles = ["photograph", "truth", "prediction", "errors (orange)"]
+    titles = ["image", "truth", "prediction", "errors (orange)"]
     return add_legend(grid(lines, titles, names), scheme, [*truths, *predicted])
 
 
