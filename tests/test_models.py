@@ -191,8 +191,8 @@ def test_the_reference_knows_streets_that_it_has_not_seen(tmp_path):
     val = find_pairs(root)
     scored = training.evaluate(models.load_reference(), val, CITYSCAPES, size=models.REFERENCE_SIZE)
     assert scored.pixel_accuracy() > 0.85
-    road, sky = scored.iou()[["road", "sky"]]
-    assert min(road, sky) > 0.9
+    assert scored.iou()["road"] > 0.95
+    assert scored.mean_iou() > 0.4  # of four scenes; 0.60 on all forty
 
 
 def test_the_reference_in_classes_of_camvid_adds_probabilities_up():
