@@ -1,13 +1,13 @@
-"""The best recipe so far for CamVid: an hour on 2 cores, no weights from elsewhere.
+"""A recipe for CamVid: an hour on 2 cores, no weights from elsewhere. Not measured yet.
 
-    python benchmarks/camvid.py ../shared/data/camvid
-    python benchmarks/camvid.py ../shared/data/camvid --holdout 0001TP
-    python benchmarks/camvid.py ../shared/data/camvid --predict FRAMES OUT
+    python benchmarks/camvid.py /path/to/camvid
+    python benchmarks/camvid.py /path/to/camvid --holdout 0001TP
+    python benchmarks/camvid.py /path/to/camvid --predict FRAMES OUT
 
 The first command trains on all of train and scores val: every frame, native 360 x 480, 11 classes,
-void left out. The second is what choices were made by: it leaves one drive out of train and scores
-that. The third writes a PNG of train ids for every picture in a folder. All go on where they were
-stopped.
+void left out. The second is for choosing between recipes: it leaves one drive out of train and
+scores that. The third writes a PNG of train ids for every picture in a folder. All go on where they
+were stopped.
 """
 
 import argparse

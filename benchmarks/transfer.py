@@ -1,6 +1,6 @@
 """Train on MiniCity alone, score on real photographs: CamVid's val split, 11 classes.
 
-    python benchmarks/transfer.py ../shared/data/camvid
+    python benchmarks/transfer.py /path/to/camvid
 
 Predictions of the 19 Cityscapes classes become CamVid's by `labels.CITYSCAPES_TO_CAMVID`; no
 photograph is seen in training, and no weights from elsewhere are used. Run it again after it was

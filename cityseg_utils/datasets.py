@@ -248,14 +248,16 @@ def open_dataset(data: Path | str | None = None) -> tuple[pd.DataFrame, ClassSch
         The classes of that data set.
     """
     chosen = data or os.environ.get("CITYSEG_DATA")
-    if chosen:
-        root = Path(chosen).expanduser()
-    else:
-        root = storage.home() / "data" / "minicity"
-        if not minicity.is_complete(root):
-            minicity.generate(root, progress=True)
-    pairs = find_pairs(root)
+    pairs = find_pairs(Path(chosen).expanduser() if chosen else minicity_root())
     return pairs, SCHEMES[pairs.attrs["layout"]]
+
+
+def minicity_root() -> Path:
+    """Return the folder of the embedded MiniCity, which is drawn on first use."""
+    root = storage.home() / "data" / "minicity"
+    if not minicity.is_complete(root):
+        minicity.generate(root, progress=True)
+    return root
 
 
 def download_camvid(root: Path | str | None = None, url: str = CAMVID_URL) -> Path:
