@@ -1,6 +1,8 @@
 """Networks from segmentation-models, built with one call."""
 
 import hashlib
+import math
+import time
 import zlib
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,6 +15,7 @@ from cityseg_utils import storage
 from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow
 from cityseg_utils.labels import CITYSCAPES, CITYSCAPES_TO_CAMVID, ClassScheme, merging
+from cityseg_utils.preprocessing import Size
 
 tf = load_tensorflow()
 
@@ -28,6 +31,7 @@ def build_model(
     architecture: str = "Unet",
     encoder_weights: str | None = None,
     batch_norm_momentum: float | None = None,
+    freeze_encoder: bool = False,
 ):
     """Build a segmentation network that ends in a softmax over the classes.
 
@@ -45,6 +49,8 @@ def build_model(
         ``"imagenet"`` fetches pre-trained weights; a path loads a file; None draws them at random.
     batch_norm_momentum : float, optional
         How slowly BatchNorm's running averages move; segmentation-models leaves it at 0.99.
+    freeze_encoder : bool
+        Whether the encoder's convolutions keep their weights in training; see :func:`unfreeze`.
 
     Returns
     -------
@@ -71,6 +77,7 @@ def build_model(
             classes=num_classes,
             activation="softmax",
             encoder_weights=encoder_weights,
+            encoder_freeze=freeze_encoder,
         )
     except Exception as error:
         if encoder_weights == "imagenet" and "URL fetch failure" in str(error):
@@ -84,6 +91,44 @@ def build_model(
             if isinstance(layer, tf.keras.layers.BatchNormalization):
                 layer.momentum = batch_norm_momentum
     return model
+
+
+def unfreeze(model) -> None:
+    """Let the whole model learn again; compile it anew afterwards."""
+    for layer in model.layers:
+        layer.trainable = True
+
+
+def operations(model, size: Size) -> int:
+    """Count the additions and multiplications of all convolutions for one image.
+
+    A convolution uses each of its weights once per pixel of its output, to multiply and to add.
+
+    Parameters
+    ----------
+    model : keras.Model
+    size : (height, width)
+        Of the image.
+    """
+    shape, count = (1, *size, 3), 0
+    kinds = tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose
+    outputs = {layer.name: layer.output for layer in model.layers if isinstance(layer, kinds)}
+    shapes = tf.keras.Model(model.input, outputs).compute_output_shape(shape)
+    for name, (_, height, width, _) in shapes.items():
+        count += 2 * height * width * math.prod(model.get_layer(name).weights[0].shape)
+    return count
+
+
+def seconds_per_image(model, size: Size, repeats: int = 5) -> float:
+    """Measure how long the prediction of one image takes: the median of some repeats."""
+    image, times = tf.zeros((1, *size, 3)), []
+    predict = tf.function(lambda x: model(x, training=False))
+    predict(image)  # compiles
+    for _ in range(repeats):
+        start = time.perf_counter()
+        predict(image).numpy()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
 
 
 def save_weights(model, path: Path | str) -> None:

@@ -46,6 +46,41 @@ def test_unet_resnet34_is_the_default(unet_resnet34):
     assert {layer.momentum for layer in batch_norms(unet_resnet34)} == {0.99}
 
 
+@pytest.mark.parametrize("network", [("resnet18", "Unet"), ("mobilenetv2", "Linknet")])
+def test_operations_agree_with_tensorflows_profiler(network):
+    """The profiler also counts biases and the like, which are few."""
+    model = build_model(5, (None, None, 3), *network)
+    image = tf.TensorSpec((1, 64, 96, 3))
+    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(image).graph
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
+    expected = profiler.profile(graph, options=options.with_empty_output().build())
+    counted = models.operations(model, (64, 96))
+    assert counted == pytest.approx(expected.total_float_ops, rel=0.02)
+
+
+def test_a_frozen_encoder_keeps_its_convolutions_until_it_is_unfrozen():
+    model = build_model(5, (64, 96, 3), "mobilenetv2", "Linknet", freeze_encoder=True)
+    encoder = [layer for layer in model.layers if layer.name.startswith(("Conv", "block_"))]
+    encoder = [layer for layer in encoder if "kernel" in "".join(w.name for w in layer.weights)]
+    decoder = [layer for layer in model.layers if layer.name.startswith("decoder")]
+    decoder = [layer for layer in decoder if layer.name.endswith("conv")]
+    images, truth = np.ones((1, 64, 96, 3), np.float32), np.eye(5)[np.zeros((1, 64, 96), int)]
+
+    def moved(layers):
+        before = [layer.get_weights()[0] for layer in layers]
+        model.compile("sgd", "categorical_crossentropy")
+        model.train_on_batch(images, truth)
+        after = [layer.get_weights()[0] for layer in layers]
+        return [not np.array_equal(*two) for two in zip(before, after, strict=True)]
+
+    assert len(encoder) > 30 and len(decoder) > 10
+    assert not any(moved(encoder))
+    assert all(moved(decoder))
+    models.unfreeze(model)
+    assert all(moved(encoder))
+
+
 @pytest.mark.parametrize("shape", [(60, 64, 3), (64, 100, 3), (16, 16, 3)])
 def test_sizes_are_multiples_of_32(shape):
     with pytest.raises(ValueError, match="multiples of 32"):
