@@ -28,7 +28,7 @@ LOSSES = (
     "weighted cross-entropy + dice",
     "focal",
 )
-SCHEDULES = ("constant", "cosine", "one cycle")
+SCHEDULES = ("constant", "cosine", "one cycle", "rising")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Recipe:
     architecture, backbone, encoder_weights, batch_norm_momentum
         As for `models.build_model`.
     first_weights : Path or str, optional
-        A file of `models.save_weights` to start from. If it has another last layer, that one
-        starts at random.
+        A file of `models.save_weights` to start from, or ``"reference"`` for the model that comes
+        with the course. If it has another last layer, that one starts at random.
     size : (height, width)
         What frames are resized to before `augment`, and what the network is scored at.
     augment, mix, batch_size
@@ -54,7 +54,9 @@ class Recipe:
     learning_rate, weight_decay : float
         Of Adam, or of AdamW (Loshchilov and Hutter, ICLR 2019) if there is decay.
     schedule : str
-        One of `SCHEDULES`: how the learning rate goes from its peak to nearly 0.
+        One of `SCHEDULES`: how the learning rate goes from its peak to nearly 0. ``"rising"`` is
+        for finding the peak: from a ten thousandth of it, by the same factor at each step (Smith,
+        "Cyclical learning rates", WACV 2017).
     average : float
         Momentum of an exponential average of the weights, which is what counts in the end; 0: none.
     refresh : int
@@ -129,6 +131,8 @@ def rate(recipe: Recipe, progress: float) -> float:
     """Return the learning rate at a point of the training, 0 being its start and 1 its end."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
+    if recipe.schedule == "rising":
+        return recipe.learning_rate * 1e-4 ** max(0.0, 1 - progress)
     rise = 0.25 if recipe.schedule == "one cycle" else 0.0
     if progress < rise:
         return recipe.learning_rate * (0.1 + 0.9 * progress / rise)
@@ -156,7 +160,8 @@ def make_model(recipe: Recipe, num_classes: int):
         recipe.batch_norm_momentum,
     )
     if recipe.first_weights is not None:
-        models.load_matching(model, recipe.first_weights)
+        own = {"reference": models.REFERENCE}
+        models.load_matching(model, own.get(recipe.first_weights, recipe.first_weights))
     return model
 
 

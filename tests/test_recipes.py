@@ -41,11 +41,12 @@ def test_the_rate_never_exceeds_its_peak_nor_vanishes(schedule, progress):
 
 
 def test_the_rate_by_hand():
-    constant, cosine, cycle = (Recipe(schedule=name) for name in recipes.SCHEDULES)
+    constant, cosine, cycle, rising = (Recipe(schedule=name) for name in recipes.SCHEDULES)
     assert [rate(constant, p) for p in (0, 0.5, 1)] == [1e-3] * 3
     assert [rate(cosine, p) for p in (0, 0.5, 1)] == pytest.approx([1e-3, 5.05e-4, 1e-5])
     expected = [1e-4, 5.5e-4, 1e-3, 5.05e-4, 1e-5]
     assert [rate(cycle, p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx(expected)
+    assert [rate(rising, p) for p in (0, 0.5, 1)] == pytest.approx([1e-7, 1e-5, 1e-3])
 
 
 def test_a_recipe_says_what_differs_from_the_default():
