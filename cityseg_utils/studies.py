@@ -1,68 +1,189 @@
-"""The full comparisons behind lessons 08 to 11: what was asked, of which recipes.
+"""The full comparisons behind lessons 08 to 11: what was asked, of which recipes, on what.
 
-    python -m cityseg_utils.studies augmentation --seeds 0 1 2
+    python -m cityseg_utils.studies augmentation losses
+    python -m cityseg_utils.studies drive --camvid /path/to/camvid
 
-does the runs that are not yet in ``results/augmentation.csv``, some minutes each.
+do the runs that are not yet in ``results/minicity.csv`` or ``results/camvid.csv``, some minutes
+each. Two of these at a time, each on a core of its own (Linux: ``taskset -c 0``, ``taskset -c 1``),
+share the work, which is faster than one on both cores.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from cityseg_utils import datasets, experiments, storage
-from cityseg_utils.augmentation import (
-    ClassMix,
-    Colors,
-    Compose,
-    CutMix,
-    Cutout,
-    Flip,
-    Rotate,
-    ScaleAndCrop,
-)
+import pandas as pd
+
+from cityseg_utils import augmentation, datasets, experiments, minicity, storage
+from cityseg_utils.augmentation import Colors, Compose, Flip, Rotate, ScaleAndCrop
+from cityseg_utils.labels import CAMVID
 from cityseg_utils.recipes import Recipe
 
-BASE = Recipe(size=(96, 192), steps=500)
+PLAIN = Recipe(size=(96, 192), steps=300)
 CROP = ScaleAndCrop((96, 192), (0.75, 2.0))
+
+CAMVID_PLAIN = PLAIN.but(size=(128, 160))
+CAMVID_CROP = ScaleAndCrop((128, 160), (0.75, 2.0))
+
+
+def unseen_cities():
+    """Return MiniCity's train and val frames and its classes."""
+    pairs, scheme = datasets.open_dataset(datasets.minicity_root())
+    return pairs[pairs["split"] == "train"], pairs[pairs["split"] == "val"], scheme
+
+
+def unseen_drive(camvid: Path):
+    """Return CamVid's train frames without the drive 0001TP, the frames of that drive, classes.
+
+    0001TP was filmed at dusk, the others in daylight. Val is a clip of a drive that is in train.
+    """
+    pairs = datasets.find_pairs(camvid)
+    pairs = pairs[pairs["split"] == "train"]
+    dusk = pairs["city"] == "0001TP"
+    return pairs[~dusk], pairs[dusk], CAMVID
 
 
 @dataclass(frozen=True)
 class Study:
-    """A question on MiniCity, and the recipes that answer it; the first is the baseline."""
+    """A question, and the recipes that answer it; the first is the baseline.
+
+    Attributes
+    ----------
+    question : str
+    recipes : dict of names to Recipes
+    on : str
+        ``"minicity"`` or ``"camvid"``; also the name of the file of results.
+    frames : callable, optional
+        Takes all train frames and returns those of each recipe that has fewer, by name.
+    """
 
     question: str
     recipes: dict[str, Recipe]
+    on: str = "minicity"
+    frames: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = lambda train: {}
+
+    def data(self, camvid: Path | None = None):
+        """Return the train frames of each recipe, the frames to score on, and the classes."""
+        train, val, scheme = unseen_drive(camvid) if self.on == "camvid" else unseen_cities()
+        return {name: train for name in self.recipes} | self.frames(train), val, scheme
+
+
+EVERY = {"8 streets": 16, "15 streets": 8, "30 streets": 4, "60 streets": 2}  # of 120
+
+
+def _numbers_of_streets(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return 8 to 480 streets of the train cities, each number with those of all smaller ones."""
+    root = minicity.generate(storage.home() / "data" / "minicity-480", train=480, val=0, test=0)
+    fewer = {name: train.iloc[::step] for name, step in EVERY.items()}
+    return fewer | {"480 streets": datasets.find_pairs(root)}
+
+
+def _frames_of_two_drives(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return every eighth frame, and as many from the beginning of each drive."""
+    spread = train.iloc[::8]
+    number = spread.groupby("city").size()
+    row = train[train.groupby("city").cumcount() < train["city"].map(number)]
+    return {"spread": spread, "spread, MiniCity first": spread, "in a row": row}
 
 
 STUDIES = {
     "augmentation": Study(
         "Which changes of the train frames help on streets of unseen cities?",
         {
-            "none": BASE,
-            "flip": BASE.but(augment=Flip()),
-            "scale and crop": BASE.but(augment=CROP),
-            "rotate": BASE.but(augment=Rotate(10)),
-            "colours": BASE.but(augment=Colors(0.5)),
-            "cutout": BASE.but(augment=Cutout()),
-            "CutMix": BASE.but(mix=CutMix()),
-            "ClassMix": BASE.but(mix=ClassMix()),
-            "flip, crop, colours": BASE.but(augment=Compose(CROP, Flip(), Colors(0.3))),
+            "plain": PLAIN,
+            "flip": PLAIN.but(augment=Flip()),
+            "scale and crop": PLAIN.but(augment=CROP),
+            "rotate": PLAIN.but(augment=Rotate(20)),
+            "colours": PLAIN.but(augment=Colors(0.5)),
+            "CutMix": PLAIN.but(mix=augmentation.CutMix()),
+            "ClassMix": PLAIN.but(mix=augmentation.ClassMix()),
+            "flip, crop, colours": PLAIN.but(augment=Compose(CROP, Flip(), Colors(0.3))),
         },
+    ),
+    "drive": Study(
+        "Which changes of daylight frames help at dusk, on real streets?",
+        {
+            "plain": CAMVID_PLAIN,
+            "flip and crop": CAMVID_PLAIN.but(augment=Compose(CAMVID_CROP, Flip())),
+            "colours": CAMVID_PLAIN.but(augment=Colors(0.5)),
+            "flip, crop, colours": CAMVID_PLAIN.but(
+                augment=Compose(CAMVID_CROP, Flip(), Colors(0.5))
+            ),
+        },
+        on="camvid",
+    ),
+    "losses": Study(
+        "Which loss gives the best mean IoU, and which the best rare classes?",
+        {
+            "plain": PLAIN,
+            "Dice": PLAIN.but(loss="dice"),
+            "cross-entropy": PLAIN.but(loss="cross-entropy"),
+            "focal": PLAIN.but(loss="focal"),
+            "weighted cross-entropy": PLAIN.but(loss="weighted cross-entropy"),
+        },
+    ),
+    "training": Study(
+        "Which hyperparameters matter?",
+        {
+            "plain": PLAIN,
+            "learning rate 0.0001": PLAIN.but(learning_rate=1e-4),
+            "learning rate 0.004": PLAIN.but(learning_rate=4e-3),
+            "batches of 4, 600 steps": PLAIN.but(batch_size=4, steps=600),
+            "constant rate": PLAIN.but(schedule="constant"),
+            "constant rate, averaged weights": PLAIN.but(schedule="constant", average=0.98),
+            "BatchNorm not refreshed": PLAIN.but(refresh=0),
+            "BatchNorm momentum 0.99, not refreshed": PLAIN.but(
+                batch_norm_momentum=0.99, refresh=0
+            ),
+        },
+    ),
+    "data": Study(
+        "What do more streets bring?",
+        {name: PLAIN for name in (*EVERY, "plain", "480 streets")},
+        frames=_numbers_of_streets,
+    ),
+    "real data": Study(
+        "What do more frames of the same streets bring, and what drawn streets before real ones?",
+        {
+            "plain": CAMVID_PLAIN,
+            "spread": CAMVID_PLAIN,
+            "in a row": CAMVID_PLAIN,
+            "MiniCity first": CAMVID_PLAIN.but(first_weights="reference"),
+            "spread, MiniCity first": CAMVID_PLAIN.but(first_weights="reference"),
+        },
+        on="camvid",
+        frames=_frames_of_two_drives,
     ),
 }
 
 
+def results(study: Study) -> Path:
+    """Return the file that holds the study's runs."""
+    return storage.home() / "results" / f"{study.on}.csv"
+
+
+def read(name: str) -> pd.DataFrame:
+    """Return the stored runs of a study, those of the baseline first."""
+    study = STUDIES[name]
+    table = experiments.read(results(study))
+    return table.loc[[key for name in study.recipes for key in table.index if key[0] == name]]
+
+
 def main() -> None:
-    """Do the runs of one study."""
+    """Do the runs of some studies."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.studies")
-    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("studies", choices=STUDIES, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--camvid", type=Path, help="CamVid's folder")
     options = parser.parse_args()
-    study = STUDIES[options.study]
-    pairs, scheme = datasets.open_dataset(datasets.minicity_root())
-    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
-    results = storage.home() / "results" / f"{options.study}.csv"
-    live = experiments.LiveTable()
-    experiments.run(study.recipes, options.seeds, train, val, scheme, results, live)
+    for name in options.studies:
+        study = STUDIES[name]
+        if study.on == "camvid" and options.camvid is None:
+            parser.error(f"{name} needs --camvid, the folder of CamVid")
+        train, val, scheme = study.data(options.camvid)
+        live = experiments.LiveTable()
+        experiments.run(study.recipes, options.seeds, train, val, scheme, results(study), live)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""The stored results are those of the recipes that the studies name today."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cityseg_utils import experiments, storage, studies
+from cityseg_utils.studies import EVERY, STUDIES
+
+STORED = [name for name, study in STUDIES.items() if studies.results(study).exists()]
+
+
+def test_one_name_is_one_recipe_in_each_file():
+    seen = {}
+    for study in STUDIES.values():
+        for name, recipe in study.recipes.items():
+            assert seen.setdefault((study.on, name), recipe) == recipe
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_all_of_a_study_have_the_same_budget_of_frames(name):
+    budgets = {recipe.steps * recipe.batch_size for recipe in STUDIES[name].recipes.values()}
+    assert len(budgets) == 1
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stored_runs_are_of_these_recipes(name):
+    table = studies.read(name)
+    for (configuration, _), row in table.iterrows():
+        assert row["recipe"] == str(STUDIES[name].recipes[configuration])
+        assert row["steps"] == STUDIES[name].recipes[configuration].steps
+
+
+def test_every_stored_row_belongs_to_a_study():
+    for on in ("minicity", "camvid"):
+        names = {name for study in STUDIES.values() if study.on == on for name in study.recipes}
+        stored = experiments.read(storage.home() / "results" / f"{on}.csv")
+        assert set(stored.index.get_level_values(0)) <= names
+
+
+def test_fewer_streets_are_among_the_more():
+    parts = [set(range(0, 120, step)) for step in EVERY.values()]
+    assert [len(part) for part in parts] == [int(name.split()[0]) for name in EVERY]
+    assert parts[0] < parts[1] < parts[2] < parts[3]
+
+
+def test_camvid_has_to_be_named():
+    command = [sys.executable, "-m", "cityseg_utils.studies", "drive"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs --camvid" in done.stderr
