@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
@@ -316,4 +317,145 @@ def check_micro_iou(function: Callable) -> Verdict:
         "let the function return a number",
         "of N pixels, a N are right; each wrong one is in the union twice, as miss and as alarm",
         "a claim of 90 % accuracy is a claim of 0.818 micro IoU",
+    )
+
+
+# -- lesson 08 ----------------------------------------------------------------------------------
+
+
+def check_mirror(function: Callable) -> Verdict:
+    """Check a function that mirrors an image and its mask."""
+    image, mask = np.arange(24.0).reshape(2, 4, 3), np.arange(8.0).reshape(2, 4)
+
+    def together(image, mask):
+        both = function(image, mask)
+        return both if _is_stub(both) else np.dstack(both)
+
+    return _judge_function(
+        together,
+        [((image, mask), np.dstack([image[:, ::-1], mask[:, ::-1]]))],
+        "let the function return the image and the mask",
+        "the second axis runs from left to right, in both; the colours stay in their order",
+        "they still belong together",
+    )
+
+
+def check_half_width(answer: float, gains: Sequence[float]) -> Verdict:
+    """Check the half width of the 95 % t interval of a mean over seeds."""
+    spread = np.std(gains, ddof=1) / np.sqrt(len(gains))
+    return _judge(
+        answer,
+        float(stats.t.ppf(0.975, len(gains) - 1) * spread),
+        "put a number in place of the dots",
+        "4.303 times the standard deviation (ddof=1) over the root of 3",
+        "three seeds that agree so well are still not much evidence",
+    )
+
+
+def check_differences_seen(answer: int, gains: pd.DataFrame) -> Verdict:
+    """Check the number of recipes whose gain has an interval without zero."""
+    return _judge(
+        answer,
+        int(((gains["low"] > 0) | (gains["high"] < 0)).sum()),
+        "put a whole number in place of the dots",
+        "count the rows in which low is above 0 or high below it; the verdict says so too",
+        "about the others we cannot tell, with three seeds",
+    )
+
+
+# -- lesson 09 ----------------------------------------------------------------------------------
+
+
+def check_focal_factor(answer: float, likelihood: float, focus: float) -> Verdict:
+    """Check how much a pixel counts in the focal loss, compared with cross-entropy."""
+    return _judge(
+        answer,
+        (1 - likelihood) ** focus,
+        "put a number in place of the dots",
+        "the factor is one minus the probability of the truth, to the power of the focus",
+        "easy pixels hardly count",
+    )
+
+
+def check_class_weights(function: Callable) -> Verdict:
+    """Check a function from pixels per class to class weights, without a largest one."""
+    cases = [np.array([900.0, 100.0, 25.0]), np.array([16.0, 64.0])]
+    return _judge_function(
+        function,
+        [((pixels,), np.sqrt(pixels.max() / pixels)) for pixels in cases],
+        "let the function return as many weights as there are classes",
+        "the commonest class has 1; a class with a quarter of its pixels has 2",
+        "rare classes are heard, and common ones are not drowned out",
+    )
+
+
+def check_left_of_start(answer: int, momentum: float, share: float) -> Verdict:
+    """Check after how many steps less than a share of a running average's start is left."""
+    return _judge(
+        answer,
+        int(np.floor(np.log(share) / np.log(momentum))) + 1,
+        "put a whole number in place of the dots",
+        "after n steps momentum ** n of the start is left; try some n, or use a logarithm",
+        "before that, the network is judged with averages that are partly made up",
+    )
+
+
+# -- lesson 10 ----------------------------------------------------------------------------------
+
+
+def check_operations(
+    answer: int, size: tuple[int, int], kernel: int, channels: tuple[int, int]
+) -> Verdict:
+    """Check the additions and multiplications of a convolution."""
+    height, width = size
+    return _judge(
+        answer,
+        2 * height * width * kernel**2 * channels[0] * channels[1],
+        "put a whole number in place of the dots",
+        "each weight, kernel x kernel x channels in x channels out, is used at each pixel: twice",
+        "and a network has dozens of them",
+    )
+
+
+def check_front(function: Callable) -> Verdict:
+    """Check a function that returns the names on the Pareto front of time and score."""
+    time = pd.Series({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0})
+    cases = [
+        ((time, pd.Series({"a": 0.3, "b": 0.5, "c": 0.4, "d": 0.6})), {"a", "b", "d"}),
+        ((time, pd.Series({"a": 0.7, "b": 0.5, "c": 0.4, "d": 0.6})), {"a"}),
+    ]
+    return _judge_function(
+        function,
+        cases,
+        "let the function return a set of names",
+        "a name is out as soon as another is faster and better",
+        "for all others there is something faster and better",
+    )
+
+
+# -- lesson 11 ----------------------------------------------------------------------------------
+
+
+def check_exponent(
+    answer: float, numbers: tuple[float, float], errors: tuple[float, float]
+) -> Verdict:
+    """Check the exponent of a power law through two points."""
+    return _judge(
+        answer,
+        float(np.log(errors[0] / errors[1]) / np.log(numbers[1] / numbers[0])),
+        "put a number in place of the dots",
+        "the ratio of the errors is the ratio of the numbers to the power of b: take logarithms",
+        "two points are enough for a line, and no evidence that it is one",
+    )
+
+
+def check_streets_needed(function: Callable) -> Verdict:
+    """Check a function from a goal and a power law to the number of streets."""
+    cases = [(0.4, 0.9, 0.1), (0.6, 0.8, 0.2), (0.1, 0.9, 0.3)]
+    return _judge_function(
+        function,
+        [(case, (case[1] / (1 - case[0])) ** (1 / case[2])) for case in cases],
+        "let the function return a number",
+        "the error is 1 - mean IoU; solve error = a n^-b for n",
+        "small exponents make goals expensive",
     )

@@ -268,6 +268,36 @@ def seed_intervals(
     return figure
 
 
+def trade_off(
+    costs: pd.Series, means: pd.DataFrame, xlabel: str, ylabel: str, title: str = "cost and score"
+) -> Figure:
+    """Draw score against cost, a named point with its interval for each configuration.
+
+    Parameters
+    ----------
+    costs : Series
+        By configuration.
+    means : DataFrame
+        ``mean``, ``low``, ``high`` by configuration, from `experiments.means`.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4))
+    means = means.loc[costs.index]
+    low, high = means["mean"] - means["low"], means["high"] - means["mean"]
+    axis.errorbar(costs, means["mean"], [low, high], fmt="o", color="#0072b2", capsize=3)
+    for name, cost in costs.items():
+        place = cost, means.loc[name, "mean"]
+        axis.annotate(name, place, (6, 5), textcoords="offset points", fontsize=9)
+    better = means["mean"].loc[costs.sort_values().index].cummax()
+    front = better[better == means["mean"].loc[better.index]]
+    axis.step(costs[front.index], front, where="post", color="gray", ls=":", label="Pareto front")
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.margins(x=0.18)
+    axis.legend(loc="lower right")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
 def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
     """Plot accuracy against confidence, a line for each table of `analysis.Calibration`."""
     figure, axis = plt.subplots(figsize=(5, 4))

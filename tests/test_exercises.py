@@ -27,6 +27,7 @@ ALARMS = ConfusionMatrix(3, names="abc").update(np.array([0, 1, 1, 2]), np.array
 MATRIX = ConfusionMatrix(3, names=SCHEME.names).update(
     np.repeat([0, 1], [50, 50]), np.repeat([0, 1, 0], [50, 20, 30])
 )
+GAINS = pd.DataFrame({"low": [0.1, -0.1, -0.2], "high": [0.2, 0.1, -0.1]})
 
 
 def leak_by_group(pairs):
@@ -61,9 +62,57 @@ ANSWERS = [
     (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
     (exercises.check_iou_from_counts, (900, 1000, 800), 8 / 11, [8 / 19, 0.8, "0.73", 1.375]),
     (exercises.check_false_alarms, (ALARMS,), "c", ["a", "b", 2]),
+    (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
+    (exercises.check_differences_seen, (GAINS,), 2, [1, 3, 0.5, "two"]),
+    (exercises.check_focal_factor, (0.9, 2), 0.01, [0.81, 0.1, 2]),
+    (exercises.check_left_of_start, (0.99, 0.01), 459, [458, 460, 100, 458.2]),
+    (exercises.check_operations, ((48, 96), 3, (64, 128)), 679477248, [339738624, 0.5, "many"]),
+    (exercises.check_exponent, ((100, 400), (0.6, 0.5)), 0.1315, [-0.1315, 0.18, "b"]),
 ]
 
 FUNCTIONS = [
+    (
+        exercises.check_front,
+        (),
+        lambda time, score: {
+            n for n in time.index if not ((time < time[n]) & (score > score[n])).any()
+        },
+        [
+            lambda time, score: set(time.index),
+            lambda time, score: {score.idxmax()},
+            lambda time, score: ["a"],
+        ],
+    ),
+    (
+        exercises.check_streets_needed,
+        (),
+        lambda goal, a, b: (a / (1 - goal)) ** (1 / b),
+        [
+            lambda goal, a, b: (a / goal) ** (1 / b),
+            lambda goal, a, b: a * (1 - goal) ** -b,
+        ],
+    ),
+    (
+        exercises.check_mirror,
+        (),
+        lambda image, mask: (image[:, ::-1], mask[:, ::-1]),
+        [
+            lambda image, mask: (image[:, ::-1], mask),
+            lambda image, mask: (image[::-1], mask[::-1]),
+            lambda image, mask: (image[..., ::-1], mask[..., ::-1]),
+            lambda image, mask: image[:, ::-1],
+        ],
+    ),
+    (
+        exercises.check_class_weights,
+        (),
+        lambda pixels: np.sqrt(pixels.max() / pixels),
+        [
+            lambda pixels: pixels.max() / pixels,
+            lambda pixels: np.sqrt(pixels.sum() / pixels),
+            lambda pixels: np.ones(2),
+        ],
+    ),
     (
         exercises.check_micro_iou,
         (),
