@@ -8,7 +8,7 @@ from cityseg_utils import models, recipes, training
 from cityseg_utils.augmentation import Flip
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.framework import load_tensorflow
-from cityseg_utils.labels import CITYSCAPES
+from cityseg_utils.labels import CAMVID, CITYSCAPES
 from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
 from cityseg_utils.preprocessing import read_mask
 from cityseg_utils.recipes import Recipe, rate
@@ -131,6 +131,14 @@ def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
     for first, last in zip(trained.model.weights, result.model.weights, strict=True):
         if "moving" not in first.name:
             np.testing.assert_allclose(first, last, atol=1e-5)
+
+
+def test_the_reference_is_a_place_to_start_for_other_classes():
+    model = recipes.make_model(Recipe(first_weights="reference"), CAMVID.num_classes)
+    reference = models.load_reference(CITYSCAPES)
+    assert model.output_shape[-1] == CAMVID.num_classes
+    for ours, theirs in zip(model.weights[:-2], reference.weights[:-2], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_half_precision_of_graphics_cards(train_pairs):
