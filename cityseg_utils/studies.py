@@ -22,9 +22,21 @@ from cityseg_utils.recipes import Recipe
 
 PLAIN = Recipe(size=(96, 192), steps=300)
 CROP = ScaleAndCrop((96, 192), (0.75, 2.0))
+TOGETHER = PLAIN.but(augment=Compose(CROP, Flip(), Colors(0.3)))
 
 CAMVID_PLAIN = PLAIN.but(size=(128, 160))
 CAMVID_CROP = ScaleAndCrop((128, 160), (0.75, 2.0))
+
+# What `benchmarks/camvid.py` could be: crops at native detail, the whole frame at the end.
+CROPS = ScaleAndCrop((128, 160), (0.4, 1.0), seek=0.3)
+CAMVID_LONG = Recipe(
+    size=(352, 480),
+    augment=Compose(CROPS, Flip(), Colors(0.5)),
+    loss="weighted cross-entropy + dice",
+    schedule="one cycle",
+    weight_decay=1e-4,
+    steps=600,
+)
 
 
 def unseen_cities():
@@ -98,7 +110,13 @@ STUDIES = {
             "colours": PLAIN.but(augment=Colors(0.5)),
             "CutMix": PLAIN.but(mix=augmentation.CutMix()),
             "ClassMix": PLAIN.but(mix=augmentation.ClassMix()),
-            "flip, crop, colours": PLAIN.but(augment=Compose(CROP, Flip(), Colors(0.3))),
+            "flip, crop, colours": TOGETHER,
+            "15 streets": PLAIN,
+            "15 streets; flip, crop, colours": TOGETHER,
+        },
+        frames=lambda train: {
+            name: train.iloc[:: EVERY["15 streets"]]
+            for name in ("15 streets", "15 streets; flip, crop, colours")
         },
     ),
     "drive": Study(
@@ -154,6 +172,20 @@ STUDIES = {
         },
         on="camvid",
         frames=_frames_of_two_drives,
+    ),
+    "recipe": Study(
+        "Which recipe for an hour on CamVid, by a sixth of it?",
+        {
+            "crops": CAMVID_LONG,
+            "crops, ResNet-18": CAMVID_LONG.but(backbone="resnet18", steps=800),
+            "crops, classes not weighted": CAMVID_LONG.but(loss="cross-entropy + dice"),
+            "crops, rare classes not sought": CAMVID_LONG.but(
+                augment=Compose(ScaleAndCrop((128, 160), (0.4, 1.0)), Flip(), Colors(0.5))
+            ),
+            "crops, strong colours": CAMVID_LONG.but(augment=Compose(CROPS, Flip(), Colors(1.0))),
+            "crops, MiniCity first": CAMVID_LONG.but(first_weights="reference"),
+        },
+        on="camvid",
     ),
 }
 

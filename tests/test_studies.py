@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from cityseg_utils import experiments, storage, studies
@@ -18,7 +19,7 @@ def test_one_name_is_one_recipe_in_each_file():
             assert seen.setdefault((study.on, name), recipe) == recipe
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", STUDIES.keys() - {"recipe"})  # whose budget is time
 def test_all_of_a_study_have_the_same_budget_of_frames(name):
     budgets = {recipe.steps * recipe.batch_size for recipe in STUDIES[name].recipes.values()}
     assert len(budgets) == 1
@@ -43,6 +44,16 @@ def test_fewer_streets_are_among_the_more():
     parts = [set(range(0, 120, step)) for step in EVERY.values()]
     assert [len(part) for part in parts] == [int(name.split()[0]) for name in EVERY]
     assert parts[0] < parts[1] < parts[2] < parts[3]
+
+
+def test_as_many_frames_in_a_row_as_spread():
+    train = pd.DataFrame({"city": 101 * ["a"] + 204 * ["b"], "frame": range(305)})
+    parts = studies._frames_of_two_drives(train)
+    assert parts["spread"]["frame"].diff().dropna().unique().tolist() == [8]
+    rows = dict(iter(parts["in a row"].groupby("city")["frame"]))
+    assert rows["a"].tolist() == list(range(13))
+    assert rows["b"].tolist() == list(range(101, 127))
+    assert len(parts["spread"]) == 39
 
 
 def test_camvid_has_to_be_named():
