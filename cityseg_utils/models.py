@@ -111,7 +111,11 @@ def operations(model, size: Size) -> int:
         Of the image.
     """
     shape, count = (1, *size, 3), 0
-    kinds = tf.keras.layers.Conv2D, tf.keras.layers.Conv2DTranspose
+    kinds = (
+        tf.keras.layers.Conv2D,
+        tf.keras.layers.Conv2DTranspose,
+        tf.keras.layers.DepthwiseConv2D,
+    )
     outputs = {layer.name: layer.output for layer in model.layers if isinstance(layer, kinds)}
     shapes = tf.keras.Model(model.input, outputs).compute_output_shape(shape)
     for name, (_, height, width, _) in shapes.items():

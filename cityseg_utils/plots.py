@@ -320,6 +320,7 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str, title: str, log: bool =
         axis.plot(table.index, table[column], styles[k % len(styles)], label=str(column))
     if log:
         axis.set_xscale("log")
+    if log and len(table) <= 12:  # few enough to write them all
         axis.set_xticks(table.index, [f"{value:g}" for value in table.index])
         axis.minorticks_off()
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)

@@ -55,8 +55,8 @@ class Recipe:
         Of Adam, or of AdamW (Loshchilov and Hutter, ICLR 2019) if there is decay.
     schedule : str
         One of `SCHEDULES`: how the learning rate goes from its peak to nearly 0. ``"rising"`` is
-        for finding the peak: from a ten thousandth of it, by the same factor at each step (Smith,
-        "Cyclical learning rates", WACV 2017).
+        for finding the peak: from a millionth of it, by the same factor at each step (after Smith,
+        "Cyclical learning rates", WACV 2017, who raises it evenly).
     average : float
         Momentum of an exponential average of the weights, which is what counts in the end; 0: none.
     refresh : int
@@ -132,7 +132,7 @@ def rate(recipe: Recipe, progress: float) -> float:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     if recipe.schedule == "rising":
-        return recipe.learning_rate * 1e-4 ** max(0.0, 1 - progress)
+        return recipe.learning_rate * 1e-6 ** max(0.0, 1 - progress)
     rise = 0.25 if recipe.schedule == "one cycle" else 0.0
     if progress < rise:
         return recipe.learning_rate * (0.1 + 0.9 * progress / rise)

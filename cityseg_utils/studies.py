@@ -22,6 +22,7 @@ from cityseg_utils.recipes import Recipe
 
 PLAIN = Recipe(size=(96, 192), steps=300)
 CROP = ScaleAndCrop((96, 192), (0.75, 2.0))
+SLOW = PLAIN.but(batch_norm_momentum=0.99, refresh=0)
 TOGETHER = PLAIN.but(augment=Compose(CROP, Flip(), Colors(0.3)))
 
 CAMVID_PLAIN = PLAIN.but(size=(128, 160))
@@ -151,9 +152,8 @@ STUDIES = {
             "constant rate": PLAIN.but(schedule="constant"),
             "constant rate, averaged weights": PLAIN.but(schedule="constant", average=0.98),
             "BatchNorm not refreshed": PLAIN.but(refresh=0),
-            "BatchNorm momentum 0.99, not refreshed": PLAIN.but(
-                batch_norm_momentum=0.99, refresh=0
-            ),
+            "BatchNorm 0.99, not refreshed": SLOW,
+            "BatchNorm 0.99, not refreshed, constant rate": SLOW.but(schedule="constant"),
         },
     ),
     "data": Study(

@@ -46,7 +46,7 @@ def test_the_rate_by_hand():
     assert [rate(cosine, p) for p in (0, 0.5, 1)] == pytest.approx([1e-3, 5.05e-4, 1e-5])
     expected = [1e-4, 5.5e-4, 1e-3, 5.05e-4, 1e-5]
     assert [rate(cycle, p) for p in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx(expected)
-    assert [rate(rising, p) for p in (0, 0.5, 1)] == pytest.approx([1e-7, 1e-5, 1e-3])
+    assert [rate(rising, p) for p in (0, 0.5, 1)] == pytest.approx([1e-9, 1e-6, 1e-3])
 
 
 def test_a_recipe_says_what_differs_from_the_default():
