@@ -1,0 +1,48 @@
+"""The recipe for CamVid is also a command line tool."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cityseg_utils.preprocessing import read_mask
+from conftest import ROOT
+
+
+@pytest.fixture
+def camvid(tmp_path, write_picture):
+    """Four train frames of two drives and a val frame; sky above, road below."""
+    labels = np.zeros((48, 64), np.uint8)
+    labels[20:] = 3
+    for split, name in (
+        *(("train", f"{drive}_{k:06d}") for drive in ("0001TP", "0006R0") for k in (0, 30)),
+        ("val", "0016E5_000000"),
+    ):
+        write_picture(tmp_path / "camvid" / split / f"{name}.png", 80 * np.stack([labels] * 3, -1))
+        write_picture(tmp_path / "camvid" / f"{split}annot" / f"{name}.png", labels)
+    return tmp_path / "camvid"
+
+
+def run(*arguments, home):
+    command = [sys.executable, ROOT / "benchmarks" / "camvid.py", *arguments]
+    env = {**os.environ, "CITYSEG_HOME": str(home)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_predictions_for_a_folder_of_frames(camvid, tmp_path):
+    few = ["--epochs", "1", "1"]
+    done = run(camvid, *few, "--predict", camvid / "val", tmp_path / "out", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0016E5_000000.png"]
+    labels = read_mask(tmp_path / "out" / "0016E5_000000.png")
+    assert labels.shape == (48, 64)
+    assert labels.max() <= 10
+
+
+def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path):
+    done = run(camvid, "--predict", camvid, tmp_path / "out", home=tmp_path / "home")
+    assert done.returncode == 1
+    assert "holds no PNG" in done.stderr
+    assert not (tmp_path / "home").exists()
