@@ -15,8 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from cityseg_utils import augmentation, datasets, experiments, minicity, storage
-from cityseg_utils.augmentation import Colors, Compose, Flip, Rotate, ScaleAndCrop
+from cityseg_utils import datasets, experiments, minicity, storage
+from cityseg_utils.augmentation import (
+    ClassMix,
+    Colors,
+    Compose,
+    CutMix,
+    Flip,
+    Rotate,
+    ScaleAndCrop,
+)
 from cityseg_utils.labels import CAMVID
 from cityseg_utils.recipes import Recipe
 
@@ -88,8 +96,8 @@ class Study:
         return {name: train for name in self.recipes} | self.frames(train), val, scheme
 
 
-# With the steps that take as long as 300 of the plain recipe on one core of an Intel Xeon. That is
-# from three measurements, interleaved, which differ by up to a fifth.
+# With the steps that take about as long as 300 of the plain recipe on one core of an Intel Xeon:
+# the mean of several measurements on a shared machine, which differ by a fifth and more.
 NETWORKS = {
     "U-Net, ResNet-18": ("Unet", "resnet18", 390),
     "U-Net, MobileNetV2": ("Unet", "mobilenetv2", 365),
@@ -125,8 +133,8 @@ STUDIES = {
             "scale and crop": PLAIN.but(augment=CROP),
             "rotate": PLAIN.but(augment=Rotate(20)),
             "colours": PLAIN.but(augment=Colors(0.5)),
-            "CutMix": PLAIN.but(mix=augmentation.CutMix()),
-            "ClassMix": PLAIN.but(mix=augmentation.ClassMix()),
+            "CutMix": PLAIN.but(mix=CutMix()),
+            "ClassMix": PLAIN.but(mix=ClassMix()),
             "flip, crop, colours": TOGETHER,
             "15 streets": PLAIN,
             "15 streets; flip, crop, colours": TOGETHER,
@@ -198,7 +206,7 @@ STUDIES = {
         frames=_frames_of_two_drives,
     ),
     "recipe": Study(
-        "Which recipe for an hour on CamVid, by a sixth of it?",
+        "Which recipe for an hour on CamVid, judged by short runs on a drive left out?",
         {
             "crops": CAMVID_LONG,
             "crops, MiniCity first": CAMVID_LONG.but(first_weights="reference"),
