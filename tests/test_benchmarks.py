@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cityseg_utils.preprocessing import read_mask
-from conftest import ROOT
+
+TOOL = Path(__file__).resolve().parent.parent / "benchmarks" / "camvid.py"
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def camvid(tmp_path, write_picture):
 
 
 def run(*arguments, home):
-    command = [sys.executable, ROOT / "benchmarks" / "camvid.py", *arguments]
+    command = [sys.executable, TOOL, *arguments]
     env = {**os.environ, "CITYSEG_HOME": str(home)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
