@@ -175,7 +175,6 @@ STUDIES = {
             "batches of 4, 600 steps": PLAIN.but(batch_size=4, steps=600),
             "constant rate": PLAIN.but(schedule="constant"),
             "constant rate, averaged weights": PLAIN.but(schedule="constant", average=0.98),
-            "BatchNorm not refreshed": PLAIN.but(refresh=0),
             "BatchNorm 0.99, not refreshed": SLOW,
             "BatchNorm 0.99, not refreshed, constant rate": SLOW.but(schedule="constant"),
         },
@@ -210,11 +209,7 @@ STUDIES = {
         {
             "crops": CAMVID_LONG,
             "crops, MiniCity first": CAMVID_LONG.but(first_weights="reference"),
-            "crops, ResNet-18": CAMVID_LONG.but(backbone="resnet18", steps=780),
-            "crops, classes not weighted": CAMVID_LONG.but(loss="cross-entropy + dice"),
-            "crops, rare classes not sought": CAMVID_LONG.but(
-                augment=Compose(ScaleAndCrop((128, 160), (0.55, 1.4)), Flip(), Colors(0.5))
-            ),
+            "crops, ResNet-18": CAMVID_LONG.but(backbone="resnet18", steps=900),
             "crops, strong colours": CAMVID_LONG.but(augment=Compose(CROPS, Flip(), Colors(1.0))),
         },
         on="camvid",

@@ -34,7 +34,7 @@ def run(*arguments, home):
 
 
 def test_predictions_for_a_folder_of_frames(camvid, tmp_path):
-    few = ["--epochs", "1", "1"]
+    few = ["--streets", "8", "--epochs", "1", "1", "1"]
     done = run(camvid, *few, "--predict", camvid / "val", tmp_path / "out", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["0016E5_000000.png"]
