@@ -46,6 +46,8 @@ CAMVID_LONG = Recipe(
     weight_decay=1e-4,
     steps=600,
 )
+CAMVID_FAST = CAMVID_LONG.but(backbone="resnet18", steps=900)  # about the same time
+CAMVID_EVEN = CAMVID_FAST.but(loss="cross-entropy + dice")
 
 
 def unseen_cities():
@@ -209,8 +211,16 @@ STUDIES = {
         {
             "crops": CAMVID_LONG,
             "crops, MiniCity first": CAMVID_LONG.but(first_weights="reference"),
-            "crops, ResNet-18": CAMVID_LONG.but(backbone="resnet18", steps=900),
             "crops, strong colours": CAMVID_LONG.but(augment=Compose(CROPS, Flip(), Colors(1.0))),
+            "crops, ResNet-18": CAMVID_FAST,
+            "ResNet-18, not weighted": CAMVID_EVEN,
+            "ResNet-18, not weighted, not sought": CAMVID_EVEN.but(
+                augment=Compose(ScaleAndCrop((128, 160), (0.55, 1.4)), Flip(), Colors(0.5))
+            ),
+            "ResNet-18, not weighted, weak colours": CAMVID_EVEN.but(
+                augment=Compose(CROPS, Flip(), Colors(0.25))
+            ),
+            "ResNet-18, not weighted, higher rate": CAMVID_EVEN.but(learning_rate=3e-3),
         },
         on="camvid",
         drive="0006R0",
