@@ -172,7 +172,6 @@ STUDIES = {
         "Which hyperparameters matter?",
         {
             "plain": PLAIN,
-            "learning rate 0.0001": PLAIN.but(learning_rate=1e-4),
             "learning rate 0.004": PLAIN.but(learning_rate=4e-3),
             "batches of 4, 600 steps": PLAIN.but(batch_size=4, steps=600),
             "constant rate": PLAIN.but(schedule="constant"),
