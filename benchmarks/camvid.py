@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cityseg_utils import datasets, minicity, recipes, storage, studies, training
+from cityseg_utils import datasets, recipes, storage, studies, training
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 from cityseg_utils.errors import DataError
 from cityseg_utils.labels import CAMVID, CITYSCAPES
@@ -42,8 +42,7 @@ SIZES = ((256, 352), (352, 480))
 
 def train(pairs, val, streets: int, epochs: list[int], seed: int, name: str):
     """Go through the phases, each starting from the last one's weights."""
-    root = storage.home() / "data" / f"minicity-{streets}"
-    drawn = datasets.find_pairs(minicity.generate(root, train=streets, val=0, test=0))
+    drawn = datasets.draw_streets(streets)
     # A few frames are enough to see whether it learns; they decide nothing.
     phases = [
         (DRAWN, drawn, drawn.iloc[::60], CITYSCAPES),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cityseg_utils import datasets, labels, minicity, recipes, storage, training
+from cityseg_utils import datasets, labels, recipes, training
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 
 RECIPE = recipes.Recipe(
@@ -31,9 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    root = storage.home() / "data" / f"minicity-{options.scenes}"
-    minicity.generate(root, train=options.scenes, val=40, test=0, progress=True)
-    pairs, scheme = datasets.find_pairs(root), labels.CITYSCAPES
+    pairs, scheme = datasets.draw_streets(options.scenes, val=40), labels.CITYSCAPES
     train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
     run, model = recipes.fit(RECIPE, train, val, scheme, options.epochs, options.seed, "transfer")
     print(run.history.round(3).to_string())

@@ -260,6 +260,17 @@ def minicity_root() -> Path:
     return root
 
 
+def draw_streets(train: int, val: int = 0) -> pd.DataFrame:
+    """Return the frames of a MiniCity with so many train and val streets, drawn on first use.
+
+    The first ones are those of the embedded MiniCity.
+    """
+    root = storage.home() / "data" / f"minicity-{train}"
+    pairs = find_pairs(minicity.generate(root, train=train, val=val, test=0, progress=True))
+    # Another call may have left val streets there.
+    return pairs if val else pairs[pairs["split"] == "train"]
+
+
 def download_camvid(root: Path | str | None = None, url: str = CAMVID_URL) -> Path:
     """Fetch CamVid in SegNet's layout (about 180 MB), for research and teaching.
 

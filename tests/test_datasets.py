@@ -512,3 +512,16 @@ def test_no_network(tmp_path, monkeypatch):
         with pytest.raises(StorageError, match="cannot be fetched.*MiniCity"):
             download_camvid(tmp_path / "new" / "got", url)
     assert names_in(tmp_path / "new") == []
+
+
+def test_drawn_streets_are_the_first_ones_of_any_number_and_never_val_by_accident():
+    with_val = datasets.draw_streets(3, val=1)
+    assert with_val["split"].value_counts().to_dict() == {"train": 3, "val": 1}
+    train = datasets.draw_streets(3)
+    assert train["split"].tolist() == 3 * ["train"]
+
+    fewer = datasets.draw_streets(2)
+    both = fewer.merge(train, on=["city", "frame"], suffixes=("", "_of_3"))
+    assert len(both) == 2
+    for a, b in zip(both["image"], both["image_of_3"], strict=True):
+        assert Path(a).read_bytes() == Path(b).read_bytes()

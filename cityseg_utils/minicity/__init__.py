@@ -73,7 +73,7 @@ def generate(
         jobs if len(todo) > _FEW else 1, return_as="generator_unordered", idle_worker_timeout=5
     )
     drawn = draw(delayed(_draw)(*scene, seed, size, clutter) for scene in todo)
-    if progress:
+    if progress and todo:
         from tqdm.auto import tqdm
 
         drawn = tqdm(drawn, total=len(todo), desc="drawing MiniCity", unit="scene")

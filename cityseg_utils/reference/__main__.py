@@ -12,7 +12,7 @@ import argparse
 
 import pandas as pd
 
-from cityseg_utils import datasets, minicity, models, recipes, storage, training
+from cityseg_utils import datasets, models, recipes, storage, training
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 from cityseg_utils.labels import CITYSCAPES
 
@@ -39,9 +39,7 @@ def main() -> None:
     parser.add_argument("--publish", action="store_true")
     options = parser.parse_args()
 
-    root = storage.home() / "data" / f"minicity-{options.scenes}"
-    minicity.generate(root, train=options.scenes, val=40, test=0, progress=True)
-    pairs = datasets.find_pairs(root)
+    pairs = datasets.draw_streets(options.scenes, val=40)
     train_pairs, val_pairs = (pairs[pairs["split"] == split] for split in ("train", "val"))
     data = train_pairs, val_pairs, CITYSCAPES
     first, _ = recipes.fit(RECIPE, *data, options.epochs, options.seed, "reference")
