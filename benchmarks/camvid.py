@@ -19,19 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from cityseg_utils import datasets, recipes, storage, studies, training
-from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
+from cityseg_utils.augmentation import Compose, ScaleAndCrop
 from cityseg_utils.errors import DataError
 from cityseg_utils.labels import CAMVID, CITYSCAPES
 
-LOOKS = (Flip(), Colors(0.5))
 SMALL = studies.CAMVID_FAST.but(steps=None, refresh=0)  # as it was chosen, for longer
 # Drawn streets are cheap in labels, many small crops in time; poles and signs need larger ones.
 DRAWN = SMALL.but(
-    size=(192, 384), augment=Compose(ScaleAndCrop((128, 160), (0.7, 1.8), seek=0.3), *LOOKS)
+    size=(192, 384), augment=Compose(ScaleAndCrop((128, 160), (0.7, 1.8), seek=0.3), *studies.LOOKS)
 )
 LARGE = SMALL.but(
     size=(352, 480),
-    augment=Compose(ScaleAndCrop((224, 288), (0.6, 1.2), seek=0.3), *LOOKS),
+    augment=Compose(ScaleAndCrop((224, 288), (0.6, 1.2), seek=0.3), *studies.LOOKS),
     schedule="cosine",
     learning_rate=5e-4,
     refresh=40,

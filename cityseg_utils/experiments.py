@@ -36,6 +36,7 @@ def run(
     scheme: ClassScheme,
     results: Path | str,
     progress: Callable[[pd.DataFrame, str], None] | None = None,
+    command: str | None = None,
 ) -> pd.DataFrame:
     """Train and score every configuration with every seed, unless that was done before.
 
@@ -57,6 +58,8 @@ def run(
         The CSV file.
     progress : callable, optional
         Called with the table so far and what is done next.
+    command : str, optional
+        What a reader types to do these runs; noted with each.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def run(
             if progress is not None:
                 progress(table, f"{key[0]}, seed {key[1]}")
             if key not in table.index:
-                _note(results, cell.run())
+                _note(results, cell.run() | ({"command": command} if command else {}))
     table = _wanted(results, cells)
     if progress is not None:
         progress(table, "")
@@ -140,7 +143,7 @@ class _Cell:
             "val frames": len(self.val),
             "recipe": str(self.recipe),
             "settings": self.settings,
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+            "machine": f"{_cores()} of {os.cpu_count()} cores, {platform.machine()}",
             "date": time.strftime("%Y-%m-%d"),
         }
 
@@ -158,6 +161,11 @@ def _work() -> None:
     except CitysegError as error:
         row = error
     storage.write_bytes(outcome, pickle.dumps(row))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
 def _choose(train, name: str) -> pd.DataFrame:

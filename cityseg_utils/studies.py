@@ -9,6 +9,7 @@ share the work, which is faster than one on both cores.
 """
 
 import argparse
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +38,17 @@ CAMVID_CROP = ScaleAndCrop((128, 160), (0.75, 2.0))
 
 # What `benchmarks/camvid.py` could be.
 CROPS = ScaleAndCrop((128, 160), (0.55, 1.4), seek=0.3)
+LOOKS = (Flip(), Colors(0.5))
 CAMVID_LONG = Recipe(
     size=(256, 352),
-    augment=Compose(CROPS, Flip(), Colors(0.5)),
+    augment=Compose(CROPS, *LOOKS),
     loss="weighted cross-entropy + dice",
     schedule="one cycle",
     weight_decay=1e-4,
     steps=600,
 )
 CAMVID_FAST = CAMVID_LONG.but(backbone="resnet18", steps=900)  # about the same time
-CAMVID_EVEN = CAMVID_FAST.but(loss="cross-entropy + dice")
+CAMVID_DRAWN = CAMVID_LONG.but(first_weights="reference")
 
 
 def unseen_cities():
@@ -208,17 +210,19 @@ STUDIES = {
         "Which recipe for an hour on CamVid, judged by short runs on a drive left out?",
         {
             "crops": CAMVID_LONG,
-            "crops, MiniCity first": CAMVID_LONG.but(first_weights="reference"),
+            "crops, MiniCity first": CAMVID_DRAWN,
             "crops, strong colours": CAMVID_LONG.but(augment=Compose(CROPS, Flip(), Colors(1.0))),
             "crops, ResNet-18": CAMVID_FAST,
-            "ResNet-18, not weighted": CAMVID_EVEN,
-            "ResNet-18, not weighted, not sought": CAMVID_EVEN.but(
-                augment=Compose(ScaleAndCrop((128, 160), (0.55, 1.4)), Flip(), Colors(0.5))
+            "MiniCity first, not weighted": CAMVID_DRAWN.but(loss="cross-entropy + dice"),
+            "MiniCity first, Dice": CAMVID_DRAWN.but(loss="dice"),
+            "MiniCity first, Dice, not sought": CAMVID_DRAWN.but(
+                loss="dice", augment=Compose(ScaleAndCrop((128, 160), (0.55, 1.4)), *LOOKS)
             ),
-            "ResNet-18, not weighted, weak colours": CAMVID_EVEN.but(
-                augment=Compose(CROPS, Flip(), Colors(0.25))
+            "MiniCity first, Dice, native size": CAMVID_DRAWN.but(
+                loss="dice",
+                size=(352, 480),
+                augment=Compose(ScaleAndCrop((128, 160), (0.5, 1.2), seek=0.3), *LOOKS),
             ),
-            "ResNet-18, not weighted, higher rate": CAMVID_EVEN.but(learning_rate=3e-3),
         },
         on="camvid",
         drive="0006R0",
@@ -229,6 +233,12 @@ STUDIES = {
 def results(study: Study) -> Path:
     """Return the file that holds the study's runs."""
     return storage.home() / "results" / f"{study.on}.csv"
+
+
+def command(name: str) -> str:
+    """Return what does the runs of a study."""
+    needs = " --camvid /path/to/camvid" if STUDIES[name].on == "camvid" else ""
+    return f"python -m cityseg_utils.studies {shlex.quote(name)}{needs}"
 
 
 def read(name: str) -> pd.DataFrame:
@@ -250,8 +260,16 @@ def main() -> None:
         if study.on == "camvid" and options.camvid is None:
             parser.error(f"{name} needs --camvid, the folder of CamVid")
         train, val, scheme = study.data(options.camvid)
-        live = experiments.LiveTable()
-        experiments.run(study.recipes, options.seeds, train, val, scheme, results(study), live)
+        experiments.run(
+            study.recipes,
+            options.seeds,
+            train,
+            val,
+            scheme,
+            results(study),
+            experiments.LiveTable(),
+            command(name),
+        )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ def finished(data, tmp_path_factory):
     results = tmp_path_factory.mktemp("results") / "study.csv"
     seen = []
     table = run(
-        {"plain": TINY}, [0], *data, results, lambda table, now: seen.append((len(table), now))
+        {"plain": TINY},
+        [0],
+        *data,
+        results,
+        lambda table, now: seen.append((len(table), now)),
+        command="python study.py",
     )
     assert seen == [(0, "plain, seed 0"), (1, "")]
     return results, table
@@ -52,6 +57,7 @@ def test_a_run_leaves_a_row(finished):
     assert 0.1 < row["memory GB"] < 8
     assert (row["train frames"], row["val frames"]) == (8, 4)
     assert row["recipe"] == str(TINY)
+    assert row["command"] == "python study.py"
     assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(
         row["mean IoU"]
     )

@@ -32,6 +32,8 @@ def test_stored_runs_are_of_these_recipes(name):
     for (configuration, _), row in table.iterrows():
         assert row["recipe"] == str(STUDIES[name].recipes[configuration])
         assert row["steps"] == STUDIES[name].recipes[configuration].steps
+        asked = [s for s in STUDIES if configuration in STUDIES[s].recipes]
+        assert row["command"] in map(studies.command, asked)
 
 
 def test_every_stored_row_belongs_to_a_study():
