@@ -185,7 +185,7 @@ def mean_bars(groups: pd.DataFrame, title: str) -> Figure:
     axis.set_yticks(range(len(groups)), [str(name) for name in groups.index])
     axis.set_title(title)
     axis.invert_yaxis()
-    axis.legend()
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
