@@ -419,10 +419,10 @@ def check_operations(
 
 def check_front(function: Callable) -> Verdict:
     """Check a function that returns the names on the Pareto front of time and score."""
-    time = pd.Series({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0})
+    time = pd.Series({"a": 3.0, "b": 1.0, "c": 4.0, "d": 2.0})
     cases = [
-        ((time, pd.Series({"a": 0.3, "b": 0.5, "c": 0.4, "d": 0.6})), {"a", "b", "d"}),
-        ((time, pd.Series({"a": 0.7, "b": 0.5, "c": 0.4, "d": 0.6})), {"a"}),
+        ((time, pd.Series({"a": 0.4, "b": 0.3, "c": 0.6, "d": 0.5})), {"b", "c", "d"}),
+        ((time, pd.Series({"a": 0.4, "b": 0.7, "c": 0.6, "d": 0.5})), {"b"}),
     ]
     return _judge_function(
         function,

@@ -80,6 +80,7 @@ FUNCTIONS = [
         [
             lambda time, score: set(time.index),
             lambda time, score: {score.idxmax()},
+            lambda time, score: set(score.index[score == score.cummax()]),  # not sorted by time
             lambda time, score: ["a"],
         ],
     ),
