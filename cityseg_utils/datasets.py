@@ -264,6 +264,11 @@ def draw_streets(train: int, val: int = 0) -> pd.DataFrame:
     """Return the frames of a MiniCity with so many train and val streets, drawn on first use.
 
     The first ones are those of the embedded MiniCity.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be written.
     """
     root = storage.home() / "data" / f"minicity-{train}"
     pairs = find_pairs(minicity.generate(root, train=train, val=val, test=0, progress=True))
