@@ -369,8 +369,8 @@ minicity.generate(sys.argv[1], train=90, val=4, test=2, size=(64, 128))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not minicity.is_complete(root, counts)
-    (root / "leftImg8bit" / "train" / "ashford" / ".writing-x").mkdir(exist_ok=True)
-    (root / "leftImg8bit" / "train" / ".writing-y").mkdir(exist_ok=True)
+    for place in ("ashford/.writing-x", ".writing-y"):
+        (root / "leftImg8bit" / "train" / place).mkdir(parents=True, exist_ok=True)
     minicity.generate(root, **counts, size=(64, 128))
     undisturbed = content(minicity.generate(tmp_path / "other", **counts, size=(64, 128)))
     kept = {name: data for name, data in content(root).items() if "/.writing-" not in name}
