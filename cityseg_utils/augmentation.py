@@ -89,7 +89,9 @@ class ScaleAndCrop:
             around = tf.clip_by_value(around, tf.minimum(room, 0), tf.maximum(room, 0))
             corner = tf.where(_uniform(seed, 2, 0, 1) < self.seek, around, corner)
         extent = tf.concat([full - 1, full - 1], 0)
-        box = (tf.concat([corner, corner + window - 1], 0) / extent)[None]
+        # A hair less than the whole window: rounding must not push its last line out of the frame.
+        far = corner + (window - 1) * (1 - 1e-5)
+        box = (tf.concat([corner, far], 0) / extent)[None]
         image = tf.image.crop_and_resize(image[None], box, [0], self.size, "bilinear", GRAY)[0]
         labels = tf.cast(mask, tf.float32)[None, ..., None]
         labels = tf.image.crop_and_resize(labels, box, [0], self.size, "nearest", VOID)
@@ -107,9 +109,8 @@ def _pixel_of_some_class(mask, seed):
 
 def _draw(rows, seed, number: int):
     length = tf.shape(rows)[0]
-    return rows[
-        tf.minimum(tf.cast(_uniform(seed, number, 0, 1) * float(length), tf.int32), length - 1)
-    ]
+    place = _uniform(seed, number, 0, 1) * tf.cast(length, tf.float32)
+    return rows[tf.minimum(tf.cast(place, tf.int32), length - 1)]
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Cutout:
     def __call__(self, image, mask, seed):
         """Cover the same window in both."""
         height, width = tf.unstack(tf.shape(mask))
-        covered = _window(height, width, seed, 0.1, self.share)
+        covered = _window(height, width, seed, min(0.1, self.share), self.share)
         image = tf.where(covered[..., None], tf.constant(GRAY), image)
         return image, tf.where(covered, tf.constant(VOID, tf.uint8), mask)
 
@@ -275,7 +276,7 @@ class Colors:
 
 @dataclass(frozen=True)
 class CutMix:
-    """Paste a window of the batch's next frame into each (Yun et al., "CutMix", ICCV 2019).
+    """Paste a window of the batch's frame before into each (Yun et al., "CutMix", ICCV 2019).
 
     Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids.
     """
@@ -291,7 +292,7 @@ class CutMix:
 
 @dataclass(frozen=True)
 class ClassMix:
-    """Paste half of the classes of the batch's next frame into each (Olsson et al., WACV 2021).
+    """Paste half of the classes of the batch's frame before into each (Olsson et al., WACV 2021).
 
     Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids. Each class
     is pasted with a chance of one half, void never.

@@ -105,6 +105,7 @@ def test_cutout_covers_the_same_window_in_both():
         covered, labels = (x.numpy() for x in Cutout(0.5)(image, mask, seed))
         np.testing.assert_array_equal(covered[..., 0] == 0.5, labels == 255)
         assert 0.005 < (labels == 255).mean() <= 0.28
+    assert (Cutout(0.0)(image, mask, SEED)[1].numpy() == 0).all()
 
 
 @pytest.mark.parametrize("mix", [CutMix(), ClassMix()], ids=str)
@@ -163,6 +164,18 @@ def test_masks_keep_their_values():
         assert set(np.unique(cropped)) <= set(np.unique(mask))
 
 
+@pytest.mark.parametrize("seek", [0.0, 1.0])
+def test_a_window_within_the_frame_shows_nothing_from_outside(seek):
+    """Not even a line of it at the edge, where a window that seeks a class often lies."""
+    image, mask = np.zeros((352, 480, 3), np.float32), np.zeros((352, 480), np.uint8)
+    mask[:, -5:] = mask[-5:] = 1
+    for seed in seeds(60):
+        crop = ScaleAndCrop((224, 288), (0.65, 1.2), seek)
+        image_, labels = (x.numpy() for x in crop(image, mask, seed))
+        assert labels.max() <= 1
+        assert image_.max() == 0
+
+
 def test_half_are_mirrored():
     image, mask = painted()
     mirrored = 0
@@ -203,6 +216,15 @@ def test_one_seed_one_outcome_eager_or_in_a_graph():
     for first, second, third in zip(once, again, graph, strict=True):
         np.testing.assert_array_equal(first, second)
         np.testing.assert_allclose(first, third, atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", [*MOVES, Noise(0.1), Colors()], ids=str)
+def test_one_seed_one_stream(augment):
+    for seed in seeds(3):
+        once, again = augment(*painted(), seed), augment(*painted(), seed)
+        for first, second in zip(once, again, strict=True):
+            np.testing.assert_array_equal(first, second)
+    assert any((augment(*painted(), seed)[0] != once[0]).numpy().any() for seed in seeds(2))
 
 
 def test_settings_tell_transforms_apart():

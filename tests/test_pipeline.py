@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cityseg_utils import preprocessing
+from cityseg_utils.augmentation import ClassMix, Compose, CutMix, Cutout, Rotate, ScaleAndCrop
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.framework import load_tensorflow
@@ -211,6 +212,22 @@ def test_an_augmentation_may_change_image_and_mask(pairs):
     expected_images, expected_masks = by_hand(pairs, range(5))
     np.testing.assert_allclose(images, expected_images[:, :, ::-1], atol=1e-5)
     np.testing.assert_array_equal(masks, expected_masks[:, :, ::-1])
+
+
+@pytest.mark.parametrize("mix", [CutMix(), ClassMix()], ids=str)
+def test_mixed_batches_come_again_with_the_seed(pairs, mix):
+    moves = Compose(ScaleAndCrop(SIZE, (1.0, 2.0), seek=0.5), Rotate(10), Cutout())
+    plain, one, same, other = (
+        arrays_of(dataset_of(pairs, augment=moves, batch_size=5, **options))
+        for options in ({}, {"mix": mix}, {"mix": mix}, {"mix": mix, "seed": 9})
+    )
+    for first, second in zip(one, same, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(one[1], plain[1])
+    assert not np.array_equal(one[1], other[1])
+    # Every pixel is that of the frame or of the one before it.
+    before = np.roll(plain[1], 1, axis=0)
+    assert ((one[1] == plain[1]) | (one[1] == before)).all()
 
 
 def test_missing_masks_are_refused(pairs):
