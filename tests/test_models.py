@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cityseg_utils import minicity, models, training
+from cityseg_utils import framework, minicity, models, training
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_tensorflow
@@ -87,6 +87,13 @@ def test_sizes_are_multiples_of_32(shape):
         build_model(3, shape)
 
 
+@pytest.mark.parametrize("shape", [(64, 64, 3), (None, None, 3), (96, 100, 3)])
+def test_pspnet_has_multiples_of_its_own(shape):
+    with pytest.raises(ValueError, match="PSPNet needs multiples of 48"):
+        build_model(3, shape, architecture="PSPNet")
+    assert build_model(3, (48, 144, 3), architecture="PSPNet").output_shape == (None, 48, 144, 3)
+
+
 def test_unknown_architecture_is_named():
     with pytest.raises(ValueError, match="DeepLab"):
         build_model(3, (64, 64, 3), architecture="DeepLab")
@@ -104,6 +111,27 @@ def test_imagenet_weights_without_a_network(tmp_path):
         assert "encoder_weights=None" in str(error)
     else:
         pytest.skip("there is a network, or the weights are here already")
+
+
+def test_encoder_weights_from_a_file(tmp_path):
+    framework.load_segmentation_models()  # first, as it decides which Keras all use
+    from classification_models.tfkeras import Classifiers
+
+    encoder = Classifiers.get("resnet18")[0]((64, 64, 3), weights=None, include_top=False)
+    encoder.save_weights(tmp_path / "encoder.h5")
+    model = build_model(3, (64, 64, 3), "resnet18", encoder_weights=tmp_path / "encoder.h5")
+    given = encoder.get_layer("stage4_unit2_conv2").get_weights()[0]
+    np.testing.assert_array_equal(model.get_layer("stage4_unit2_conv2").get_weights()[0], given)
+    with pytest.raises(DataError, match=r"encoder\.h5: cannot be read .* a resnet34 encoder"):
+        build_model(3, (64, 64, 3), "resnet34", encoder_weights=tmp_path / "encoder.h5")
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_encoder_weights_that_are_none(tmp_path, content):
+    if content:
+        (tmp_path / "encoder.h5").write_bytes(content)
+    with pytest.raises(DataError, match=r"encoder\.h5: cannot be read"):
+        build_model(3, (64, 64, 3), "resnet18", encoder_weights=tmp_path / "encoder.h5")
 
 
 # -- weights ------------------------------------------------------------------------------------
