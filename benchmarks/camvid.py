@@ -58,6 +58,20 @@ def train(pairs, val, streets: int, epochs: list[int], seed: int, name: str):
     return model
 
 
+def split(pairs, holdout: str | None):
+    """Return what to train on and what to score: val, or the drive that is left out."""
+    train_pairs, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
+    if holdout:
+        chosen = train_pairs["city"] == holdout
+        train_pairs, val = train_pairs[~chosen], train_pairs[chosen]
+    if train_pairs.empty or val.empty:
+        raise DataError(
+            f"{len(train_pairs)} frames to train on and {len(val)} to score; there must be some of "
+            f"both. The drives are {', '.join(sorted(pairs['city'].unique()))}"
+        )
+    return train_pairs, val
+
+
 def predict(model, images):
     """Yield label values, from the mean over two sizes and their mirror images."""
     images = list(images)
@@ -103,12 +117,11 @@ def main() -> None:
     options = parser.parse_args()
 
     frames, folder = options.predict or (None, None)
-    images = list_frames(frames) if frames else []  # before the hour, not after it
-    pairs = datasets.find_pairs(options.camvid)
-    train_pairs, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
-    if options.holdout:
-        chosen = train_pairs["city"] == options.holdout
-        train_pairs, val = train_pairs[~chosen], train_pairs[chosen]
+    # All that can be refused is refused before the hour, not after it.
+    images = list_frames(frames) if frames else []
+    if images and folder.resolve() == frames.resolve():
+        raise DataError(f"{folder}: holds the frames; name another folder for the predictions")
+    train_pairs, val = split(datasets.find_pairs(options.camvid), options.holdout)
     name = f"camvid-{options.holdout or 'all'}"
     model = train(train_pairs, val, options.streets, options.epochs, options.seed, name)
     if images:

@@ -48,3 +48,18 @@ def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path
     assert done.returncode == 1
     assert "holds no PNG" in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (["--predict", "val", "val"], "holds the frames"),
+        (["--holdout", "0006RO"], "The drives are 0001TP, 0006R0, 0016E5"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_training(camvid, tmp_path, what, said):
+    folders = [camvid / word if word == "val" else word for word in what]
+    done = run(camvid, *folders, home=tmp_path / "home")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not (tmp_path / "home").exists()
