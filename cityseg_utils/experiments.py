@@ -64,12 +64,15 @@ def run(
     Returns
     -------
     DataFrame
-        One row per run that was asked for, with the scores and the IoU of each class.
+        One row per run that was asked for, with the scores and the IoU of each class; without those
+        that another runner is still at.
 
     Raises
     ------
     DataError
         If the file holds a configuration of one of these names with other settings or data.
+    ValueError
+        If another Python cannot import a recipe's transforms.
     CitysegError
         Whatever a run raised.
     """
@@ -80,14 +83,15 @@ def run(
     }
     results = Path(results)
     for key, cell in cells.items():
+        if key in _wanted(results, cells).index:
+            continue
         with _claimed(results.with_name(f".{results.name}.{cell.digest}")) as free:
-            if not free:  # another runner is at it
-                continue
             table = _wanted(results, cells)
+            if not free or key in table.index:  # another runner is at it, or has just done it
+                continue
             if progress is not None:
                 progress(table, f"{key[0]}, seed {key[1]}")
-            if key not in table.index:
-                _note(results, cell.run() | ({"command": command} if command else {}))
+            _note(results, cell.run() | ({"command": command} if command else {}))
     table = _wanted(results, cells)
     if progress is not None:
         progress(table, "")
@@ -100,10 +104,14 @@ class _Cell:
     def __init__(self, name, recipe, seed, train, val, scheme):
         self.name, self.recipe, self.seed = name, recipe, seed
         self.train, self.val, self.scheme = train, val, scheme
+        _check_importable(name, recipe)
         frames = [sorted(zip(x["city"], x["frame"], strict=True)) for x in (train, val)]
-        settings = (str(recipe), frames, scheme.names)
-        self.settings = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-        self.digest = hashlib.sha256(f"{self.settings} {seed}".encode()).hexdigest()[:12]
+        # One picture tells a data set from the same one drawn at another size.
+        shape = storage.read_picture(val["mask"].iloc[0], color=False).shape
+        start = recipes.first_weights_digest(recipe)
+        settings = (repr(recipe.but(first_weights=None)), start, frames, shape)
+        self.settings = _digest(*settings, scheme.names, scheme.ids, scheme.void_ids)
+        self.digest = _digest(name, seed, self.settings)
 
     def run(self) -> dict:
         """Train and score in another Python, and return the row of the table."""
@@ -127,7 +135,6 @@ class _Cell:
         """Train and score in this Python."""
         trained = recipes.train(self.recipe, self.train, self.scheme, self.seed)
         matrix = training.evaluate(trained.model, self.val, self.scheme, self.recipe.size)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {
             "configuration": self.name,
             "seed": self.seed,
@@ -137,7 +144,7 @@ class _Cell:
             **{f"IoU {name}": iou for name, iou in matrix.iou().items()},
             "steps": trained.steps,
             "seconds": round(trained.seconds, 1),
-            "memory GB": round(peak / (2**30 if sys.platform == "darwin" else 2**20), 2),
+            "memory GB": round(_peak_memory(), 2),
             "parameters": trained.model.count_params(),
             "train frames": len(self.train),
             "val frames": len(self.val),
@@ -161,6 +168,32 @@ def _work() -> None:
     except CitysegError as error:
         row = error
     storage.write_bytes(outcome, pickle.dumps(row))
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _check_importable(name: str, recipe: Recipe) -> None:
+    """Refuse what the Python of a run could not import, or what no file could name."""
+    try:
+        known = b"__main__" not in pickle.dumps(recipe) and " at 0x" not in repr(recipe)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"{name}: {recipe} holds a function or class of this notebook, which the Python of its "
+            "run cannot import. Write it as a dataclass into a .py file and import it from there"
+        )
+
+
+def _peak_memory() -> float:
+    """Return the most memory that this process has used, in GB."""
+    if sys.platform == "linux":  # where ru_maxrss begins with what the parent has used
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def _cores() -> int:
@@ -191,13 +224,17 @@ def _claimed(path: Path):
 def read(results: Path | str) -> pd.DataFrame:
     """Return a results file, indexed by configuration and seed; empty if there is none."""
     try:
-        table = pd.read_csv(results, float_precision="round_trip")
-        return table.set_index(["configuration", "seed"])
+        # Names such as 0.001 or None are no numbers and not missing.
+        words = {"configuration": str, "settings": str}
+        table = pd.read_csv(
+            results, float_precision="round_trip", dtype=words, keep_default_na=False, na_values=""
+        )
+        return table.astype(words).set_index(["configuration", "seed"])
     except FileNotFoundError:
         return pd.DataFrame(
             columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []])
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise DataError(f"{results}: is no table of results: {error}") from error
 
 
@@ -219,6 +256,8 @@ def _note(results: Path, row: dict) -> None:
         flock(file, LOCK_EX)
         table = read(results)
         row = pd.DataFrame([row]).set_index(["configuration", "seed"])
+        if row.index[0] in table.index:  # of a runner with the same recipe, or an older one
+            return
         table = pd.concat([table, row]) if len(table) else row
         storage.write_bytes(results, table.to_csv().encode())
 
@@ -253,25 +292,51 @@ def means(table: pd.DataFrame, score: str = "mean IoU", level: float = 0.95) -> 
     return groups.apply(lambda x: pd.Series(_interval(x.to_numpy(), level))).unstack()
 
 
+def by_class(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the IoU of each class (columns), the mean over seeds of each configuration (rows)."""
+    ious = table.filter(regex="^IoU ").rename(columns=lambda name: name.removeprefix("IoU "))
+    return ious.groupby(level="configuration", sort=False).mean()
+
+
+def gains(table: pd.DataFrame, baseline: str, score: str = "mean IoU") -> pd.Series:
+    """Return how much each run gains over the baseline's run with the same seed.
+
+    Runs with one seed share first weights and order, as far as the recipes allow, so differences
+    within seeds vary less than scores do.
+
+    Returns
+    -------
+    Series
+        By configuration, without the baseline, and seed; only seeds that the baseline has.
+
+    Raises
+    ------
+    DataError
+        If the table has no run of the baseline, or none that shares a seed with it.
+    """
+    scores = table[score]
+    names = list(dict.fromkeys(table.index.get_level_values("configuration")))
+    if baseline not in names:
+        raise DataError(f"there is no run of {baseline!r} to compare with, only of {names}")
+    base = scores.xs(baseline, level="configuration")
+    others = scores.drop(baseline, level="configuration")
+    result = (others - base.reindex(others.index, level="seed")).dropna()
+    if result.empty:
+        raise DataError(f"no run shares a seed with one of {baseline!r}; do more runs first")
+    return result
+
+
 def paired(
     table: pd.DataFrame, baseline: str, score: str = "mean IoU", level: float = 0.95
 ) -> pd.DataFrame:
-    """Return how much each configuration gains over a baseline, seed by seed.
-
-    Runs with one seed share first weights and order, as far as the recipes allow, so differences
-    within seeds vary less than scores do (Student's t over the differences).
+    """Return mean and t interval over seeds of each configuration's `gains`, and a verdict.
 
     Returns
     -------
     DataFrame
-        ``mean, low, high, seeds`` of the differences and ``verdict``: "better", "worse" or
-        "no difference seen".
+        ``mean, low, high, seeds`` and ``verdict``: "better", "worse" or "no difference seen".
     """
-    scores = table[score].unstack("configuration")
-    scores = scores[[name for name in dict.fromkeys(table.index.get_level_values(0))]]
-    gains = scores.drop(columns=baseline).sub(scores[baseline], axis=0)
-    rows = {name: _interval(gain.dropna().to_numpy(), level) for name, gain in gains.items()}
-    result = pd.DataFrame(rows).T.rename_axis("configuration")
+    result = means(gains(table, baseline, score).to_frame(score), score, level)
     result["verdict"] = np.select(
         [result["low"] > 0, result["high"] < 0], ["better", "worse"], "no difference seen"
     )

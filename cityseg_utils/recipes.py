@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import losses, models, pipeline, training
+from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow, set_seed
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.preprocessing import Size, read_mask
@@ -112,7 +113,7 @@ class Trained:
     Attributes
     ----------
     model : keras.Model
-        In float32, for images of any size whose sides 32 divides.
+        In float32, for images of any size whose sides 32 divides; PSPNet for the recipe's size.
     steps : int
         As many batches were learned from.
     seconds : float
@@ -160,9 +161,29 @@ def make_model(recipe: Recipe, num_classes: int):
         recipe.batch_norm_momentum,
     )
     if recipe.first_weights is not None:
-        own = {"reference": models.REFERENCE}
-        models.load_matching(model, own.get(recipe.first_weights, recipe.first_weights))
+        models.load_matching(model, _first_weights(recipe))
     return model
+
+
+def first_weights_digest(recipe: Recipe) -> str | None:
+    """Return what tells the weights that a recipe starts from, whatever their file is called.
+
+    Raises
+    ------
+    DataError
+        If their file cannot be read.
+    """
+    if recipe.first_weights is None:
+        return None
+    path = _first_weights(recipe)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: no weights to start from can be read: {error}") from error
+
+
+def _first_weights(recipe: Recipe) -> Path:
+    return models.REFERENCE if recipe.first_weights == "reference" else Path(recipe.first_weights)
 
 
 def train(
@@ -325,7 +346,10 @@ def _endless(data):
 
 
 def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) -> np.ndarray:
-    """Return how many pixels each class has, ``(C,)``, in up to so many of the masks."""
+    """Return how many pixels each class has, ``(C,)``, in so many of the masks, evenly chosen.
+
+    Of fewer than twice as many masks all are counted.
+    """
     counts = np.zeros(256, np.int64)
     for path in islice(pairs["mask"], 0, None, max(1, len(pairs) // frames)):
         counts += np.bincount(read_mask(path, scheme).ravel(), minlength=256)

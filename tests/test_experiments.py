@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 from cityseg_utils import experiments
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
-from cityseg_utils.experiments import means, paired, read, run
+from cityseg_utils.experiments import by_class, gains, means, paired, read, run
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.recipes import Recipe
 
@@ -99,8 +100,9 @@ def test_a_killed_runner_loses_the_run_that_it_was_at(
     runner.wait()
     kept = read(results)
     assert list(kept.index) == [("plain", 0), ("dice", 0)]
-    table = run(TWO, [0], *data, results)
-    pd.testing.assert_frame_equal(table, kept)
+    table = run({"plain": TINY}, [0, 1], *data, results)  # the second is the one it was at
+    assert list(table.index) == [("plain", 0), ("plain", 1)]
+    pd.testing.assert_frame_equal(read(results).iloc[:2], kept)
 
 
 def test_two_runners_share_the_work(tiny_city, tmp_path, start_python):
@@ -123,10 +125,37 @@ def test_what_a_run_raises_surfaces_and_is_not_noted(data, tmp_path):
     assert not (tmp_path / "study.csv").exists()
 
 
-def test_what_is_no_table_is_refused(tmp_path):
-    (tmp_path / "study.csv").write_text(json.dumps({"a": 1}))
+@pytest.mark.parametrize("content", [json.dumps({"a": 1}), "configuration,seed\na,0\n", None])
+def test_what_is_no_table_is_refused(tmp_path, content):
+    results = tmp_path / "study.csv"
+    results.mkdir() if content is None else results.write_text(content)
     with pytest.raises(DataError, match=r"study\.csv: is no table"):
-        read(tmp_path / "study.csv")
+        read(results)
+
+
+def row_of(name, score=0.5):
+    settings = "12e345678901"  # a digest that could be read as a number
+    return {"configuration": name, "seed": 0, "mean IoU": score, "settings": settings}
+
+
+@pytest.mark.parametrize("name", ["0.001", "None", "NA", "true"])
+def test_a_name_is_a_name_whatever_it_looks_like(tmp_path, name):
+    experiments._note(tmp_path / "study.csv", row_of(name))
+    table = read(tmp_path / "study.csv")
+    assert list(table.index) == [(name, 0)]
+    assert table["settings"].tolist() == ["12e345678901"]
+
+
+def test_one_run_is_noted_once(tmp_path):
+    for score in (0.5, 0.6):
+        experiments._note(tmp_path / "study.csv", row_of("plain", score))
+    assert read(tmp_path / "study.csv")["mean IoU"].tolist() == [0.5]
+
+
+def test_a_transform_that_another_python_cannot_import_is_refused(data, tmp_path):
+    recipe = TINY.but(augment=lambda image, mask, seed: (image, mask))
+    with pytest.raises(ValueError, match=r"own: .* cannot import"):
+        run({"own": recipe}, [0], *data, tmp_path / "study.csv")
 
 
 # -- what follows ---------------------------------------------------------------------------------
@@ -164,6 +193,30 @@ def test_pairs_tell_what_scores_alone_do_not():
     assert result.loc["more", "mean"] == pytest.approx(0.031 / 3)
 
 
+def test_gains_are_within_seeds_that_both_have():
+    table = table_of({"more": [0.3, 0.5, 0.8], "base": [0.2, 0.3]})
+    result = gains(table, "base")
+    assert list(result.index) == [("more", 0), ("more", 1)]
+    assert result.tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_gains_need_a_baseline_and_a_seed_of_it():
+    table = table_of({"base": [0.2], "more": [0.3]})
+    with pytest.raises(DataError, match=r"no run of 'plain' to compare with, only of \['base'"):
+        gains(table, "plain")
+    with pytest.raises(DataError, match="no run shares a seed"):
+        gains(table.iloc[:1], "base")
+
+
+def test_by_class_is_the_mean_over_seeds():
+    table = table_of({"b": [0.2, 0.3], "a": [0.4]})
+    table["IoU bus stop"] = [0.5, 0.7, 0.1]
+    result = by_class(table)
+    assert list(result.columns) == ["bus stop"]
+    assert list(result.index) == ["b", "a"]  # as in the table
+    assert result["bus stop"].tolist() == pytest.approx([0.6, 0.1])
+
+
 def test_one_seed_shows_no_difference():
     result = paired(table_of({"base": [0.2], "more": [0.9]}), "base")
     assert result["verdict"].tolist() == ["no difference seen"]
@@ -178,12 +231,32 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.92 < inside / 400 < 0.98
 
 
-def test_runs_are_told_apart_by_all_that_matters(data):
+def test_first_weights_are_told_apart_by_what_they_are(data, tmp_path):
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "b").write_bytes(b"one")
+
+    def settings(name):
+        return experiments._Cell("x", TINY.but(first_weights=tmp_path / name), 0, *data).settings
+
+    before = settings("a")
+    assert settings("b") == before
+    (tmp_path / "a").write_bytes(b"two")
+    assert settings("a") != before
+    with pytest.raises(DataError, match="no weights to start from"):
+        settings("c")
+
+
+def test_runs_are_told_apart_by_all_that_matters(data, tmp_path, write_picture):
     train, val, scheme = data
+    larger = val.assign(mask=write_picture(tmp_path / "mask.png", np.zeros((70, 90), np.uint8)))
+    other_ids = dataclasses.replace(scheme, ids=scheme.ids[::-1])
     cells = [
         experiments._Cell("a", TINY, 0, train, val, scheme),
         experiments._Cell("a", TINY, 1, train, val, scheme),
         experiments._Cell("a", TINY.but(average=0.9), 0, train, val, scheme),
         experiments._Cell("a", TINY, 0, train.iloc[1:], val, scheme),
+        experiments._Cell("b", TINY, 0, train, val, scheme),
+        experiments._Cell("a", TINY, 0, train, larger, scheme),
+        experiments._Cell("a", TINY, 0, train, val, other_ids),
     ]
-    assert len({cell.digest for cell in cells}) == 4
+    assert len({cell.digest for cell in cells}) == len(cells)
