@@ -6,13 +6,14 @@ Functions return a matplotlib Figure; :func:`show` displays it as a small JPEG w
 import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from cityseg_utils.labels import VOID, ClassScheme
 
@@ -271,28 +272,28 @@ def seed_intervals(
 def trade_off(
     costs: pd.Series, means: pd.DataFrame, xlabel: str, ylabel: str, title: str = "cost and score"
 ) -> Figure:
-    """Draw score against cost, a named point with its interval for each configuration.
+    """Draw score against cost, a marker with its interval for each configuration.
 
     Parameters
     ----------
     costs : Series
-        By configuration.
+        By configuration; drawn on a logarithmic scale.
     means : DataFrame
         ``mean``, ``low``, ``high`` by configuration, from `experiments.means`.
     """
     figure, axis = plt.subplots(figsize=(8, 4))
+    costs = costs.sort_values()
     means = means.loc[costs.index]
-    low, high = means["mean"] - means["low"], means["high"] - means["mean"]
-    axis.errorbar(costs, means["mean"], [low, high], fmt="o", color="#0072b2", capsize=3)
-    for name, cost in costs.items():
-        place = cost, means.loc[name, "mean"]
-        axis.annotate(name, place, (6, 5), textcoords="offset points", fontsize=9)
-    better = means["mean"].loc[costs.sort_values().index].cummax()
-    front = better[better == means["mean"].loc[better.index]]
+    for (name, row), cost, marker in zip(means.iterrows(), costs, cycle("osD^vPX*"), strict=False):
+        reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+        axis.errorbar(cost, row["mean"], reach, fmt=marker, ms=8, capsize=3, label=name)
+    front = means["mean"][means["mean"] == means["mean"].cummax()]
     axis.step(costs[front.index], front, where="post", color="gray", ls=":", label="Pareto front")
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axis.margins(x=0.18)
-    axis.legend(loc="lower right")
+    axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
