@@ -5,6 +5,7 @@ takes it instead of Keras 3 when ``TF_USE_LEGACY_KERAS=1`` is set *before* Tenso
 so ``import cityseg_utils`` has to come before ``import tensorflow``.
 """
 
+import ctypes
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
@@ -45,7 +46,22 @@ def load_tensorflow() -> ModuleType:
 
     if not tf.keras.Model.__module__.startswith("tf_keras"):
         raise FrameworkError(_HOW)
+    _keep_freed_memory()
     return tf
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory that a training step frees, for the next step wants it again.
+
+    Given back to the system and asked for anew, it cost a sixth of the processor time of a step;
+    kept, it raises a training's peak by a twentieth (U-Net with ResNet-18, crops of 128 x 160).
+    """
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # as malloc.h numbers them
+    libc.mallopt(mmap_threshold, 2**30)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+    libc.mallopt(top_pad, 2**26)
 
 
 @contextmanager

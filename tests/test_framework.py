@@ -1,3 +1,4 @@
+import platform
 import random
 
 import numpy as np
@@ -32,6 +33,24 @@ def test_every_finished_room_can_be_reached(run_python):
 def test_unknown_room(run_python):
     out = run_python("import cityseg_utils as cs; cs.kitchen", code=1)
     assert "AttributeError: module 'cityseg_utils' has no attribute 'kitchen'" in out
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_freed_memory_is_kept_for_the_next_step(run_python):
+    """Memory that comes anew from the system faults once a page, 8192 times in 32 MB."""
+    script = """
+import resource
+from cityseg_utils.framework import load_tensorflow
+tf = load_tensorflow()
+def faults(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        tf.zeros((64, 128, 1024)).numpy()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(3)
+print(faults(20))
+"""
+    assert int(run_python(script)) < 1000
 
 
 def test_import_before_tensorflow_gives_keras_2(run_python):
