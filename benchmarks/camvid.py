@@ -35,8 +35,8 @@ LARGE = SMALL.but(
     learning_rate=5e-4,
     refresh=40,
 )
-EPOCHS = [16, 72, 10]
-SIZES = ((256, 352), (352, 480))
+EPOCHS = [16, 100, 30]
+SIZES = ((192, 256), (256, 352), (352, 480))
 
 
 def train(pairs, val, streets: int, epochs: list[int], seed: int, name: str):
@@ -72,10 +72,10 @@ def split(pairs, holdout: str | None):
     return train_pairs, val
 
 
-def predict(model, images):
-    """Yield label values, from the mean over two sizes and their mirror images."""
+def predict(model, images, sizes=SIZES):
+    """Yield label values, from the mean over some sizes and their mirror images."""
     images = list(images)
-    views = [training.predict(model, images, size, mirror=True) for size in SIZES]
+    views = [training.predict(model, images, size, mirror=True) for size in sizes]
     for scores in zip(*views, strict=True):
         yield np.mean(scores, axis=0).argmax(-1).astype(np.uint8)
 
@@ -95,12 +95,10 @@ def write_predictions(model, images: list[Path], folder: Path) -> None:
 
 
 def report(model, val) -> None:
-    """Print how well the model does on some frames, seen in one size and in two."""
-    for what, answers in (
-        ("one size", training.predict(model, val["image"], SIZES[-1])),
-        ("two sizes, mirrored", predict(model, val["image"])),
-    ):
-        scored = training.score(val, CAMVID, answers)
+    """Print how well the model does on some frames, seen in one size after the other and in all."""
+    for sizes in (*((size,) for size in SIZES), SIZES):
+        scored = training.score(val, CAMVID, predict(model, val["image"], sizes))
+        what = " and ".join(f"{height} x {width}" for height, width in sizes)
         print(f"{what}: {scored.mean_iou():.4f} mIoU, {scored.pixel_accuracy():.4f} accuracy")
     print(scored.iou().round(3).to_string())
 

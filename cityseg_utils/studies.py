@@ -240,9 +240,6 @@ STUDIES = {
             "crops, ResNet-18": CAMVID_FAST,
             # What lesson 09 found to help on MiniCity.
             "crops, ResNet-18, Dice": CAMVID_FAST.but(loss="dice"),
-            "crops, ResNet-18, rate 0.003": CAMVID_FAST.but(learning_rate=3e-3),
-            "crops, ResNet-18, Dice, rate 0.003": CAMVID_FAST.but(loss="dice", learning_rate=3e-3),
-            "crops, ResNet-18, batches of 4": CAMVID_FAST.but(batch_size=4, steps=1800),
         },
         on="camvid",
         drive="0006R0",
