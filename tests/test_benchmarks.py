@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cityseg_utils.labels import CAMVID
+from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.preprocessing import read_mask
 
 TOOL = Path(__file__).resolve().parent.parent / "benchmarks" / "camvid.py"
@@ -33,7 +35,7 @@ def run(*arguments, home):
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
-def test_predictions_for_a_folder_of_frames(camvid, tmp_path):
+def test_predictions_for_a_folder_of_frames_and_their_score(camvid, tmp_path):
     few = ["--streets", "8", "--epochs", "1", "1", "1"]
     done = run(camvid, *few, "--predict", camvid / "val", tmp_path / "out", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
@@ -41,6 +43,14 @@ def test_predictions_for_a_folder_of_frames(camvid, tmp_path):
     labels = read_mask(tmp_path / "out" / "0016E5_000000.png")
     assert labels.shape == (48, 64)
     assert labels.max() <= 10
+
+    # Without a folder the same training, found finished, is scored; both see the same sizes.
+    truth = read_mask(camvid / "valannot" / "0016E5_000000.png")
+    matrix = ConfusionMatrix.for_scheme(CAMVID)
+    matrix.update(truth, labels)
+    done = run(camvid, *few, home=tmp_path / "home")
+    assert f"192 x 256 and 352 x 480: {matrix.mean_iou():.4f} mIoU" in done.stdout
+    assert done.stdout.count("mIoU") == 7  # the choices of one, two and three sizes
 
 
 def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path):
