@@ -98,6 +98,26 @@ def run_python(start_python):
 
 
 @pytest.fixture(scope="session")
+def pip_install(tmp_path_factory):
+    """Install packages without what they need into a new folder, for a test's PYTHONPATH.
+
+    Skips the test where no package index is reached, unless CITYSEG_NEEDS_INDEX is set.
+    """
+
+    def install(*requirements, python=sys.executable):
+        folder = tmp_path_factory.mktemp("installed")
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-deps", "--target", folder, *requirements]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode and not os.environ.get("CITYSEG_NEEDS_INDEX"):
+            pytest.skip(f"{requirements} cannot be installed: {done.stderr[-200:]}")
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return install
+
+
+@pytest.fixture(scope="session")
 def wait_until():
     """Wait until something is true while a process runs, or fail when it has ended."""
 
