@@ -3,18 +3,30 @@
 import errno
 import os
 import shutil
+import stat
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
+import simplejpeg
+from PIL import Image
 
-from cityseg_utils.errors import DataError, StorageError
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 
-_PNG = (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")  # first and last bytes of every complete file
-_JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PALETTE = 3  # of PNG's kinds of colour
+_CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
+_ORIENTATION = 0x0112  # of EXIF
+# What libjpeg finds odd in photographs that are whole.
+_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color", "Warning: unknown JFIF")
+MAX_PIXELS = 2**27  # a small file may claim any size; this many are half a gigabyte to decode
 
 
 def home() -> Path:
@@ -28,6 +40,129 @@ def home() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the file of a picture says of itself.
+
+    Attributes
+    ----------
+    kind : str
+        ``"PNG"`` or ``"JPEG"``.
+    size : (height, width)
+        As stored.
+    bits, channels : int
+    palette : bool
+        Whether the numbers stored are places in a table of colours.
+    orientation : int
+        EXIF's: 1 is upright, 3 upside down; from 5 on the sides are swapped.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    bits: int
+    channels: int
+    palette: bool = False
+    orientation: int = 1
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(height, width) of the picture as it is to be looked at."""
+        return self.size[::-1] if self.orientation > 4 else self.size
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is no file: a pipe or a device would never end.
+    """
+    with _regular(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _regular(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a file for reading, but nothing else that has a name."""
+    try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise DataError(f"{path}: is a pipe or a device, not a file")
+        with Path(path).open("rb") as file:
+            yield file
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        if isinstance(error, CitysegError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+
+
+def read_header(path: Path | str) -> Header:
+    """Read what a PNG or JPEG file says of itself, without decoding it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable, truncated, no picture, or absurdly large.
+    """
+    with _regular(path) as file:
+        return _inspect(path, file)
+
+
+def _inspect(path: Path | str, file: BinaryIO) -> Header:
+    first = file.read(len(_PNG))
+    if first == _PNG:
+        header = _inspect_png(file)
+    elif first.startswith(_JPEG):
+        header = _inspect_jpeg(file)
+    else:
+        raise DataError(f"{path}: is not a PNG or JPEG file (it begins with {first!r})")
+    if header is None:
+        raise DataError(f"{path}: is truncated or damaged; fetch it again")
+    height, width = header.size
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{path}: claims {height} x {width} pixels; {MAX_PIXELS} are the most here")
+    return header
+
+
+def _inspect_png(file: BinaryIO) -> Header | None:
+    """Read all chunks but those of the pixels, to the last; None if the last is not there."""
+    chunks = {}
+    while b"IEND" not in chunks:
+        start = file.read(8)
+        length, kind = int.from_bytes(start[:4]), start[4:]
+        chunks[kind] = file.read(length) if kind in (b"IHDR", b"eXIf") else b""
+        file.seek(length - len(chunks[kind]), os.SEEK_CUR)
+        if len(file.read(4)) < 4:  # the chunk's sum, which the decoder checks
+            return None
+    first = chunks.get(b"IHDR", b"")
+    if len(first) != 13 or first[9] not in _CHANNELS:
+        return None
+    size = int.from_bytes(first[4:8]), int.from_bytes(first[:4])
+    turn = _orientation(chunks.get(b"eXIf", b""))
+    return Header("PNG", size, first[8], _CHANNELS[first[9]], first[9] == _PALETTE, turn)
+
+
+def _inspect_jpeg(file: BinaryIO) -> Header | None:
+    try:
+        with Image.open(file, formats=["JPEG"]) as opened:
+            size, exif = opened.size[::-1], opened.info.get("exif", b"")
+            return Header("JPEG", size, 8, len(opened.getbands()), False, _orientation(exif))
+    except Exception:  # Pillow raises many kinds
+        return None
+
+
+def _orientation(exif: bytes) -> int:
+    notes = Image.Exif()
+    try:
+        notes.load(exif)
+        orientation = notes.get(_ORIENTATION, 1)
+    except Exception:  # damaged notes turn no picture
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
 def read_picture(path: Path | str, color: bool) -> np.ndarray:
     """Read a PNG or JPEG file, whole or not at all.
 
@@ -35,62 +170,119 @@ def read_picture(path: Path | str, color: bool) -> np.ndarray:
     ----------
     path : Path or str
     color : bool
-        True for a photograph, ``(H, W, 3) uint8`` RGB; False for a label map, ``(H, W) uint8``
-        with the stored values untouched.
+        True for a photograph, ``(H, W, 3) uint8`` RGB, turned upright as its EXIF says; False for a
+        label map in a PNG, ``(H, W) uint8`` with the stored values untouched: of a palette its
+        places, of fewer than 8 bits the numbers themselves.
 
     Raises
     ------
     DataError
         If the file is missing, unreadable, truncated, no picture, or not of the wanted kind.
     """
-    path = Path(path)
+    content = read_bytes(path)
+    header = _inspect(path, BytesIO(content))
+    if not color:
+        _check_label_map(path, header)
+        content = _without_palette(content) if header.palette else content
+    if header.kind == "JPEG":
+        _check_whole(path, content, header.channels)
+    picture = _decode(path, content, color)
+    if not color and header.bits < 8:
+        picture //= 255 // (2**header.bits - 1)  # as the decoder has made them
+    return _turned_upright(picture, header.orientation)
+
+
+def _check_label_map(path: Path | str, header: Header) -> None:
+    if header.kind == "JPEG":
+        raise DataError(
+            f"{path}: is a JPEG file, which changes values and so the labels; keep masks as PNG, "
+            "made anew from where they came from"
+        )
+    if header.orientation != 1:
+        raise DataError(
+            f"{path}: a label mask that EXIF turns (orientation {header.orientation}); write it "
+            "anew as it is to be read"
+        )
+    if header.channels != 1 or header.bits > 8:
+        kind = {2: "grey with transparency", 3: "colours", 4: "colours with transparency"}
+        found = kind.get(header.channels, "one channel")
+        raise DataError(
+            f"{path}: a label mask has one channel of 8 bits, this picture has {header.channels} "
+            f"of {header.bits} ({found}); is it a colour rendering, or instance ids, instead of "
+            "the label ids? If every channel holds the ids, write one of them as 8 bits"
+        )
+
+
+def _without_palette(content: bytes) -> bytes:
+    """Return a PNG with its palette's places as grey values, so that the decoder leaves them."""
+    start = len(_PNG) + 4
+    first = bytearray(content[start : start + 17])  # IHDR's name and content, which a sum follows
+    if zlib.crc32(first) != int.from_bytes(content[start + 17 : start + 21]):
+        return content  # damaged, as the decoder will say
+    first[13] = 0
+    sum_of_it = zlib.crc32(first).to_bytes(4)
+    return content[:start] + first + sum_of_it + content[start + 21 :]
+
+
+def _check_whole(path: Path | str, content: bytes, channels: int) -> None:
+    """Refuse a JPEG whose decoder does not come to the picture's end with the data's.
+
+    OpenCV and Pillow fill with grey what is missing. What cameras write behind the end, such as a
+    film, is no part of the picture.
+    """
+    colors = "CMYK" if channels == 4 else "GRAY"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for first, last in (_PNG, _JPEG):
-        if content.startswith(first):
-            if last not in content[-64:]:
-                raise DataError(f"{path}: is truncated after {len(content)} bytes; fetch it again")
-            break
-    else:
-        raise DataError(f"{path}: is not a PNG or JPEG file (it begins with {content[:8]!r})")
-    flags = cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED
+        simplejpeg.decode_jpeg(content, colors, min_height=1, min_width=1)  # an eighth: the fastest
+    except ValueError as error:
+        if not str(error).startswith(_HARMLESS):
+            raise DataError(f"{path}: is truncated or damaged ({error}); fetch it again") from error
+
+
+def _decode(path: Path | str, content: bytes, color: bool) -> np.ndarray:
+    # The orientation is left to us: versions of OpenCV differ in which files they turn.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if color else cv2.IMREAD_UNCHANGED
     try:
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise DataError(f"{path}: cannot be decoded: {error.err}") from error
     if picture is None:
         raise DataError(f"{path}: is damaged and cannot be decoded; fetch it again")
-    if color:
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-    if picture.ndim != 2 or picture.dtype != np.uint8:
-        channels = 1 if picture.ndim == 2 else picture.shape[2]
-        raise DataError(
-            f"{path}: a label mask has one channel of 8 bits, this picture has {channels} of "
-            f"{8 * picture.itemsize}; is it a colour rendering instead of the label ids?"
-        )
-    return picture
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) if color else picture
+
+
+def _turned_upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation == 1:
+        return picture
+    if orientation > 4:
+        picture = picture.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)
 
 
 @contextmanager
 def write_whole(path: Path | str) -> Iterator[Path]:
     """Give a temporary name to write to; rename it to `path` if all went well, else remove it.
 
-    Works for a file or a folder. Missing parent folders are made.
+    Works for a file or a folder. Missing parent folders are made; a link stays one, and a file
+    that was there keeps its rights.
 
     Raises
     ------
     StorageError
         If the system refuses to write (disk full, file too large, no permission).
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         box = tempfile.mkdtemp(prefix=".writing-", dir=path.parent)
         temporary = Path(box) / path.name
         yield temporary
+        if path.is_file() and temporary.is_file():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     except OSError as error:
         if isinstance(error, StorageError) or error.errno is None:

@@ -1,8 +1,9 @@
+import os
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cityseg_utils import storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
@@ -174,6 +175,187 @@ except errors.DataError as error:
 """
     printed = run_python(AS_NOBODY + script, open_folder / "secret.png")
     assert "secret.png: cannot be read: Permission denied" in printed
+
+
+# -- ids are read as they were stored, whatever the form -------------------------------------------
+
+
+def png(ids, bits, palette=False, note=b""):
+    """Write a PNG by the book: so many bits an id, as grey or as places in a palette."""
+
+    def chunk(kind, content):
+        whole = kind + content
+        return len(content).to_bytes(4) + whole + zlib.crc32(whole).to_bytes(4)
+
+    height, width = ids.shape
+    digits = np.unpackbits(ids[..., None], axis=-1)[..., 8 - bits :].reshape(height, -1)
+    rows = np.hstack([np.zeros((height, 1), np.uint8), np.packbits(digits, axis=1)])
+    first = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, 3 if palette else 0, 0, 0, 0])
+    colors = chunk(b"PLTE", bytes(range(250, 250 - 3 * 2 ** min(bits, 6), -1))) if palette else b""
+    parts = [chunk(b"IHDR", first), colors, note, chunk(b"IDAT", zlib.compress(rows.tobytes()))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("palette", [False, True], ids=["grey", "palette"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_few_bits_and_palettes_hold_ids(tmp_path, bits, palette):
+    ids = np.random.default_rng(bits).integers(0, min(2**bits, 60), (5, 7), np.uint8)
+    (tmp_path / "ids.png").write_bytes(png(ids, bits, palette))
+    np.testing.assert_array_equal(storage.read_picture(tmp_path / "ids.png", False), ids)
+
+
+def test_a_palette_of_pillow_s_holds_ids(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 12, (20, 30), np.uint8)
+    picture = Image.fromarray(ids)
+    picture.putpalette([int(x) for x in np.random.default_rng(1).integers(0, 256, 36)])
+    picture.save(tmp_path / "ids.png", transparency=3, optimize=True)
+    np.testing.assert_array_equal(storage.read_picture(tmp_path / "ids.png", False), ids)
+
+
+@pytest.mark.parametrize("kind", ["IHDR", "IDAT"])
+def test_a_damaged_palette_picture_is_refused(tmp_path, kind):
+    content = bytearray(png(np.ones((5, 7), np.uint8), 4, palette=True))
+    content[content.index(kind.encode()) + 7] ^= 1
+    (tmp_path / "ids.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"ids\.png"):
+        storage.read_picture(tmp_path / "ids.png", False)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (np.ones((4, 6, 3), np.uint8), "3 of 8 .colours.*write one of them"),
+        (np.ones((4, 6, 4), np.uint8), "4 of 8 .colours with transparency"),
+        (np.ones((4, 6), np.uint16), "1 of 16 .one channel.*instance ids"),
+    ],
+    ids=["colours", "transparent", "16 bits"],
+)
+def test_other_pictures_than_ids_are_named(tmp_path, pixels, said):
+    storage.write_png(tmp_path / "a.png", pixels)
+    with pytest.raises(DataError, match=said):
+        storage.read_picture(tmp_path / "a.png", False)
+
+
+def test_a_jpeg_is_no_label_map_whatever_its_name(tmp_path):
+    Image.fromarray(np.ones((16, 16), np.uint8)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match="JPEG.*changes.*labels.*PNG"):
+        storage.read_picture(tmp_path / "a.png", False)
+
+
+# -- photographs ----------------------------------------------------------------------------------
+
+
+def photograph(size=(240, 320)):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    return np.asarray(Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+FORMS = [
+    {},
+    {"quality": 30, "subsampling": 0},
+    {"progressive": True},
+    {"restart_marker_blocks": 3},
+    {"restart_marker_rows": 1, "progressive": True},
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("tail", [b"", b"T" * 200, b"\xff\xd8\xff\xe0film" * 999])
+def test_a_jpeg_may_have_bytes_behind_its_end(tmp_path, form, tail):
+    Image.fromarray(photograph()).save(tmp_path / "a.jpg", **form)
+    whole = storage.read_picture(tmp_path / "a.jpg", True)
+    np.testing.assert_array_equal(whole, np.asarray(Image.open(tmp_path / "a.jpg")))
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + tail)
+    np.testing.assert_array_equal(storage.read_picture(tmp_path / "a.jpg", True), whole)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("part", [0.02, 0.2, 0.5])
+@pytest.mark.parametrize("start", [0.45, 0.75])
+def test_a_jpeg_without_a_part_of_its_middle_is_refused(tmp_path, form, start, part):
+    Image.fromarray(photograph()).save(tmp_path / "a.jpg", **form)
+    content = (tmp_path / "a.jpg").read_bytes()
+    gone = slice(int(len(content) * start), int(len(content) * min(start + part, 0.97)))
+    (tmp_path / "a.jpg").write_bytes(content[: gone.start] + content[gone.stop :])
+    with pytest.raises(DataError, match=r"a\.jpg: is truncated or damaged"):
+        storage.read_picture(tmp_path / "a.jpg", True)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 10))
+def test_a_photograph_is_read_upright(tmp_path, kind, orientation):
+    """As Pillow turns it; 9 is no orientation and turns nothing."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(photograph()).save(path, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(storage.read_picture(path, True), expected)
+    header = storage.read_header(path)
+    assert header.upright_size == expected.shape[:2]
+    assert header.orientation == (orientation if orientation < 9 else 1)
+
+
+def test_a_photograph_for_print_is_read(tmp_path):
+    Image.fromarray(photograph()).convert("CMYK").save(tmp_path / "a.jpg")
+    assert storage.read_picture(tmp_path / "a.jpg", True).shape == (240, 320, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_damaged_note_turns_nothing(tmp_path):
+    Image.fromarray(photograph()).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    assert storage.read_picture(tmp_path / "a.jpg", True).shape == (240, 320, 3)
+
+
+def test_a_turned_label_map_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.ones((4, 6), np.uint8)).save(tmp_path / "a.png", exif=exif)
+    with pytest.raises(DataError, match="orientation 3"):
+        storage.read_picture(tmp_path / "a.png", False)
+
+
+@pytest.mark.parametrize("read", [storage.read_bytes, storage.read_header])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is a pipe or a device"):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("read", [storage.read_bytes, storage.read_header])
+def test_a_name_that_no_file_can_have_is_refused(read):
+    with pytest.raises(DataError, match="cannot be read"):
+        read("a\0b.png")
+
+
+def test_an_empty_file_has_no_header(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match="is not a PNG or JPEG"):
+        storage.read_header(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 1), (65_535, 65_535)])
+def test_a_header_that_claims_too_much_is_refused_before_decoding(tmp_path, size):
+    content = bytearray(png(np.ones((1, 1), np.uint8), 8))
+    content[16:24] = size[1].to_bytes(4) + size[0].to_bytes(4)
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=f"claims {size[0]} x {size[1]} pixels"):
+        storage.read_header(tmp_path / "a.png")
+
+
+# -- what was there -------------------------------------------------------------------------------
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_rights(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "link").symlink_to("file")
+    storage.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_home_is_the_environment_s_choice_or_the_checkout(tmp_path, monkeypatch):
