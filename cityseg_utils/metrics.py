@@ -4,12 +4,13 @@ import functools
 import operator
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from cityseg_utils import storage
 from cityseg_utils.errors import CitysegError, DataError, LabelError, ShapeError
@@ -119,18 +120,16 @@ class ConfusionMatrix:
         ShapeError, LabelError
             As `update`. Nothing is counted then.
         """
-        if truth.shape != prediction.shape:
-            raise ShapeError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
-        pairs = np.zeros((256, 256), np.int64)
-        # OpenCV counts in float32, exactly up to 2**24, and twice as fast as np.bincount.
-        for band in range(0, len(truth), rows := max(1, 2**24 // max(1, truth.shape[1]))):
-            images = [np.ascontiguousarray(x[band : band + rows]) for x in (truth, prediction)]
-            pairs += np.int64(cv2.calcHist(images, [0, 1], None, [256] * 2, [0, 256] * 2))
-        present = np.flatnonzero(pairs.sum(1)), np.flatnonzero(pairs.sum(0))
-        known = [scheme.remap(ids.astype(np.uint8)).astype(int) for ids in present]
-        known = [np.where(ids == VOID, self.num_classes, ids) for ids in known]
+        return self.count_pairs(_pairs_of_ids(truth, prediction), scheme)
+
+    def count_pairs(self, pairs: np.ndarray, scheme: ClassScheme) -> "ConfusionMatrix":
+        """Count pixels by true and predicted raw id, ``(256, 256)`` integers; see `count_ids`."""
+        for counts in (pairs.sum(1), pairs.sum(0)):
+            scheme.check_counts(counts)
+        train_ids = np.where(scheme.table == VOID, self.num_classes, scheme.table)
+        present = np.nonzero(pairs)
         counted = np.zeros((self.num_classes + 1,) * 2, np.int64)
-        np.add.at(counted, np.ix_(*known), pairs[np.ix_(*present)])
+        np.add.at(counted, tuple(train_ids[ids] for ids in present), pairs[present])
         self.counts += counted[: self.num_classes]
         return self
 
@@ -225,6 +224,18 @@ class ConfusionMatrix:
         return pd.Series(ratio, pd.Index(self.names, name="class"), name=name)
 
 
+def _pairs_of_ids(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return how often each pair of ids lies on one pixel of two maps, ``(256, 256) int64``."""
+    if truth.shape != prediction.shape:
+        raise ShapeError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
+    pairs = np.zeros((256, 256), np.int64)
+    # OpenCV counts in float32, exactly up to 2**24, and twice as fast as np.bincount.
+    for band in range(0, len(truth), rows := max(1, 2**24 // max(1, truth.shape[1]))):
+        images = [np.ascontiguousarray(x[band : band + rows]) for x in (truth, prediction)]
+        pairs += np.int64(cv2.calcHist(images, [0, 1], None, [256] * 2, [0, 256] * 2))
+    return pairs
+
+
 def evaluate_folder(
     truth_dir: Path | str,
     prediction_dir: Path | str,
@@ -234,7 +245,8 @@ def evaluate_folder(
     """Score label-id PNG files as the benchmark's server would.
 
     Truth and prediction belong together if their names hold the same city, sequence and frame;
-    where in the folders they lie does not matter. Of the truth only ``*_labelIds.png`` count.
+    where in the folders they lie does not matter. Of the truth only ``*_labelIds.png`` count, and
+    what begins with a dot is no picture.
 
     Parameters
     ----------
@@ -250,7 +262,8 @@ def evaluate_folder(
     DataError
         If a folder holds nothing to score, a frame has no prediction or two, a prediction has no
         truth, or a file cannot be read, has another size than its partner or ids that the scheme
-        does not know. All faults are reported together, and nothing is scored then.
+        does not know. All faults are reported together, and nothing is scored then. Also if the
+        predictions hold train ids, of which more would be right than as the ids they should be.
     """
     truths = _by_frame(truth_dir, "*_labelIds.png")
     predictions = _by_frame(prediction_dir, "*.png")
@@ -259,12 +272,27 @@ def evaluate_folder(
     if faults:
         raise DataError(f"{prediction_dir}: does not fit {truth_dir}:", sorted(faults))
     work = [(truths[key], predictions[key]) for key in sorted(truths)]
-    jobs = min(jobs, len(work))
-    shares = [work[k::jobs] for k in range(jobs)] if jobs > 1 else [work]
-    results = Parallel(jobs)(delayed(_count)(share, scheme) for share in shares)
-    if faults := sorted(fault for _, found in results for fault in found):
+    jobs = min(effective_n_jobs(jobs), len(work))
+    counted = Parallel(jobs)(delayed(_count)(work[k::jobs], scheme) for k in range(jobs))
+    pairs = sum(pairs for _, pairs, _ in counted)
+    if _right_as_train_ids(pairs, scheme) > (pairs.diagonal()[list(scheme.ids)]).sum():
+        raise DataError(
+            f"{prediction_dir}: the predictions look like train ids 0 .. {scheme.num_classes - 1}, "
+            f"not like the ids of {scheme.name!r} that are scored. Write them with "
+            "metrics.export_predictions, or turn them into ids with ClassScheme.unmap"
+        )
+    if faults := sorted(fault for _, _, found in counted for fault in found):
         raise DataError(f"{prediction_dir}: {len(faults)} predictions cannot be scored:", faults)
-    return functools.reduce(operator.add, (matrix for matrix, _ in results))
+    return functools.reduce(operator.add, (matrix for matrix, _, _ in counted))
+
+
+def _right_as_train_ids(pairs: np.ndarray, scheme: ClassScheme) -> int:
+    """Return how many pixels would be right if the predictions held train ids; 0 if they cannot."""
+    predicted = np.flatnonzero(pairs.sum(0))
+    classes = np.arange(scheme.num_classes)
+    if not np.isin(predicted, [*classes, VOID]).all():
+        return 0
+    return pairs[list(scheme.ids), classes].sum()
 
 
 def export_predictions(
@@ -303,29 +331,35 @@ def export_predictions(
 
 def _by_frame(folder: Path | str, pattern: str) -> dict[tuple[str, ...], Path]:
     found: dict[tuple[str, ...], Path] = {}
-    twice = []
-    for path in sorted(Path(folder).rglob(pattern)):
-        if match := _FRAME.fullmatch(path.name):
-            if match.groups() in found:
-                twice.append(f"{path}: is of the same frame as {found[match.groups()]}")
-            found[match.groups()] = path
+    twice, others = [], []
+    for path in storage.files_below(folder):
+        match = _FRAME.fullmatch(path.name)
+        if match is None or not fnmatch(path.name, pattern):
+            others.append(path.name)
+            continue
+        if match.groups() in found:
+            twice.append(f"{path}: is of the same frame as {found[match.groups()]}")
+        found[match.groups()] = path
     if twice:
         raise DataError(f"{folder}: holds more than one file for a frame:", twice)
     if not found:
         raise DataError(
             f"{folder}: holds no file {pattern} with city, sequence and frame in its name, such as "
-            "ashford_000000_000019"
+            f"ashford_000000_000019, but {others[:3] or 'nothing'}"
         )
     return found
 
 
 def _count(work: Iterable[tuple[Path, Path]], scheme: ClassScheme):
-    matrix, faults = ConfusionMatrix.for_scheme(scheme), []
+    """Return the matrix of some files, their pairs of ids, and what is wrong with them."""
+    matrix, pairs, faults = ConfusionMatrix.for_scheme(scheme), np.zeros((256, 256), np.int64), []
     for paths in work:
         try:
-            matrix.count_ids(*(storage.read_picture(path, color=False) for path in paths), scheme)
+            maps = [storage.read_picture(path, color=False) for path in paths]
+            pairs += (found := _pairs_of_ids(*maps))
+            matrix.count_pairs(found, scheme)
         except DataError as error:
             faults.append(str(error))
         except CitysegError as error:
             faults.append(f"{paths[1]}: {error}")
-    return matrix, faults
+    return matrix, pairs, faults

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cityseg_utils.errors import LabelError, ShapeError
+from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import VOID, ClassScheme
-from cityseg_utils.storage import read_picture
+from cityseg_utils.storage import read_header, read_picture
 
 Size = tuple[int, int]
 
@@ -20,7 +20,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def read_image(path: Path | str, size: Size | None = None) -> np.ndarray:
-    """Read a photograph as ``(H, W, 3) uint8`` RGB, resized to `size` if given.
+    """Read a photograph as ``(H, W, 3) uint8`` RGB, upright, resized to `size` if given.
 
     Raises
     ------
@@ -36,6 +36,8 @@ def read_mask(
 ) -> np.ndarray:
     """Read a label mask as ``(H, W) uint8``.
 
+    Its file holds ids or, where `scheme` has `file_colors`, perhaps those.
+
     Parameters
     ----------
     path : Path or str
@@ -47,17 +49,58 @@ def read_mask(
     Raises
     ------
     DataError
-        If the file is missing, damaged or no single-channel picture.
+        If the file is missing, damaged or no label map in a PNG.
     LabelError
         If it holds an id that no class of `scheme` has.
     """
-    mask = read_picture(path, color=False)
+    in_colors = bool(scheme and scheme.file_colors) and read_header(path).channels == 3
+    mask = read_picture(path, color=in_colors)
     if scheme is not None:
         try:
-            mask = scheme.remap(mask)
+            mask = scheme.remap_colors(mask) if in_colors else scheme.remap(mask)
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from None
     return mask if size is None else resize_mask(mask, size)
+
+
+def read_pair(
+    image: Path | str, mask: Path | str, scheme: ClassScheme, size: Size | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a photograph and its labels, as :func:`read_image` and :func:`read_mask` do.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or the two do not lie on each other.
+    LabelError
+        If the mask holds an id that no class of `scheme` has.
+    """
+    check_pair(image, mask)
+    return read_image(image, size), read_mask(mask, scheme, size)
+
+
+def check_pair(image: Path | str, mask: Path | str) -> None:
+    """Refuse a photograph and a mask that do not lie on each other, by the heads of their files.
+
+    Raises
+    ------
+    DataError
+        If they differ in size, or EXIF turns the photograph: nobody can know whether its mask was
+        drawn before or after that turn.
+    """
+    photograph, labels = read_header(image), read_header(mask)
+    for path, header in ((image, photograph), (mask, labels)):
+        if header.orientation != 1:
+            copy = f"storage.write_png('upright.png', preprocessing.read_image({str(path)!r}))"
+            raise DataError(
+                f"{path}: is turned by its EXIF (orientation {header.orientation}), and whether "
+                "the mask was drawn before or after that cannot be known. Write an upright copy, "
+                f"{copy}, and see which way the mask fits it"
+            )
+    if photograph.size != labels.size:
+        raise DataError(
+            f"{mask}: is {labels.size} (height, width), but its image is {photograph.size}"
+        )
 
 
 def remap(mask: np.ndarray, scheme: ClassScheme) -> np.ndarray:

@@ -70,6 +70,34 @@ class Header:
         return self.size[::-1] if self.orientation > 4 else self.size
 
 
+def files_below(folder: Path | str) -> list[Path]:
+    """List all files in a folder and its subfolders, linked ones too, sorted.
+
+    What begins with a dot is left out, such as what macOS writes beside each file.
+
+    Raises
+    ------
+    DataError
+        If the folder, or one below it, is missing or may not be read.
+    """
+    files, seen = [], set()
+    try:
+        for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            if (real := os.path.realpath(place)) in seen:  # a link to a folder above it
+                folders.clear()
+                continue
+            seen.add(real)
+            files += [Path(place, name) for name in names if not name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return sorted(files)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def read_bytes(path: Path | str) -> bytes:
     """Read a whole file.
 

@@ -184,7 +184,16 @@ def test_right_folders_without_images(tmp_path, folders):
         find_pairs(tmp_path)
 
 
-@pytest.mark.parametrize("city", ["..", ".", "__", ".hidden"])
+@pytest.mark.parametrize("name", ["..", ".", ".hidden"])
+def test_what_begins_with_a_dot_is_no_picture(tmp_path, write_picture, name):
+    """So no city can be called "..", which would lead out of a folder of predictions."""
+    path = tmp_path / "leftImg8bit" / "test" / "x" / f"{name}_000000_000019_leftImg8bit.png"
+    write_picture(path, IMAGE)
+    with pytest.raises(DataError, match="not one image"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("city", ["__", "-", " x", "_x"])
 def test_a_city_that_cannot_name_a_folder(tmp_path, write_picture, city):
     name = f"{city}_000000_000019_leftImg8bit.png"
     write_picture(tmp_path / "leftImg8bit" / "test" / "x" / name, IMAGE)

@@ -345,7 +345,7 @@ def strange(folder):
         (paint, "has one channel of 8 bits"),
         (corrupt, "is truncated"),
         (strange, r"ids that no class of 'Cityscapes' has: 99"),
-        (shutil.rmtree, "holds no file"),
+        (shutil.rmtree, "cannot be read: No such file"),
     ],
 )
 def test_a_bad_submission_is_refused_by_name(tiny_city, submission, spoil, message):

@@ -1,0 +1,167 @@
+"""Streets of one's own: a folder with ``pairs.csv`` and ``classes.csv``.
+
+`propose` makes both for loose folders of photographs and label maps.
+"""
+
+import csv
+import os
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cityseg_utils import storage
+from cityseg_utils.errors import DataError, LabelError
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.layouts import Tree, check_city
+
+PAIRS, CLASSES = "pairs.csv", "classes.csv"
+_YES, _NO = {"1", "true", "yes"}, {"", "0", "false", "no"}
+
+
+def is_here(root: Path) -> bool:
+    """Tell whether a folder has a ``pairs.csv``."""
+    return os.access(root / PAIRS, os.F_OK)  # False, too, where one may not look
+
+
+def read_table(root: Path) -> Tree:
+    """Read ``pairs.csv``: columns ``image``, ``mask``, ``split``, and if wanted more.
+
+    Paths are relative to `root`; an image without a mask leaves it empty. ``city`` is any group of
+    frames that belong together, such as a drive; any other column serves if there is none.
+    ``frame`` is the image's name if there is no such column.
+
+    Raises
+    ------
+    DataError
+        If it is no such table.
+    """
+    table = _read(root / PAIRS, ["image", "mask", "split"])
+    others = [name for name in table if name not in ("image", "mask", "split", "frame")]
+    group = "city" if "city" in others else next(iter(others), None)
+    tree = Tree("own", f"the column mask of {PAIRS}")
+    for number, row in enumerate(table.to_dict("records"), start=2):
+        image, mask = root / row["image"], root / row["mask"] if row["mask"] else None
+        for path, what in ((image, row["image"]), (mask, row["mask"])):
+            if path is not None and (not what or not path.is_file()):
+                tree.faults.append(f"{root / PAIRS}, line {number}: {what!r} is not there")
+        if not row["split"]:
+            tree.faults.append(f"{root / PAIRS}, line {number}: has no split")
+        city = row[group] if group else "all"
+        check_city(city, f"{root / PAIRS}, line {number}")
+        tree.rows.append((image, mask, row["split"], city, row.get("frame") or image.stem))
+    images = pd.Series([image for image, *_ in tree.rows], dtype=object)
+    tree.faults += [f"{image}: is listed twice" for image in images[images.duplicated()]]
+    return tree
+
+
+def read_classes(root: Path) -> ClassScheme:
+    """Read ``classes.csv``: columns ``id, name, red, green, blue, void``, perhaps ``category``.
+
+    Each row says what one raw id of the label maps means: a class, in the order of train ids, or
+    void (1, true or yes), which needs no name.
+
+    Raises
+    ------
+    DataError
+        If it is no such table.
+    LabelError
+        If the table contradicts itself.
+    """
+    path = root / CLASSES
+    table = _read(path, ["id", "name", "red", "green", "blue", "void"])
+    words = table["void"].str.lower().str.strip()
+    if not words.isin(_YES | _NO).all():
+        raise DataError(f"{path}: void is 1 or 0, found {sorted(set(words) - _YES - _NO)}")
+    void = words.isin(_YES)
+    try:
+        ids, colors = (
+            table["id"].astype(int),
+            table.loc[~void, ["red", "green", "blue"]].astype(int),
+        )
+    except ValueError as error:
+        raise DataError(f"{path}: ids and colours are whole numbers: {error}") from error
+    if not colors.isin(range(256)).all(axis=None):
+        raise DataError(f"{path}: colours lie in 0..255")
+    if not (names := table.loc[~void, "name"]).all() or names.empty:
+        raise DataError(f"{path}: every class needs a name, and there must be one")
+    try:
+        return ClassScheme(
+            root.resolve().name,
+            tuple(names),
+            tuple(map(tuple, colors.to_numpy().tolist())),
+            tuple(ids[~void].tolist()),
+            tuple(ids[void].tolist()),
+            tuple(table.loc[~void, "category"]) if "category" in table else (),
+        )
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from None
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a table of texts, as a spreadsheet writes it, too."""
+    text = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape")
+    reader = csv.DictReader(StringIO(text, newline=""), strict=True)
+    try:
+        table = pd.DataFrame(list(reader), columns=reader.fieldnames, dtype=object)
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{path}: is no table of commas and lines: {error}") from error
+    if missing := set(columns) - set(table):
+        raise DataError(
+            f"{path}: lacks the columns {sorted(missing)}; its first line must name "
+            f"{','.join(columns)}, it names {list(table)}"
+        )
+    if (uneven := table.isna().any(axis=1)).any():  # too long rows are refused above
+        raise DataError(f"{path}: line {uneven.idxmax() + 2} has too few columns")
+    return table
+
+
+def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> Path:
+    """Write a folder that `datasets.open_dataset` opens: ``pairs.csv`` and ``classes.csv``.
+
+    Pictures stay where they are; their paths are written relative to the folder.
+
+    Parameters
+    ----------
+    folder : Path or str
+    pairs : DataFrame
+        As from `datasets.find_pairs`.
+    scheme : ClassScheme
+        What the ids in the masks mean.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    StorageError
+        If the tables cannot be written.
+    """
+    folder = Path(folder)
+    base = folder.resolve()
+
+    def relative(path: Path | None) -> str:
+        missing = path is None or pd.isna(path)
+        return "" if missing else Path(os.path.relpath(Path(path).resolve(), base)).as_posix()
+
+    paths = {name: pairs[name].map(relative) for name in ("image", "mask")}
+    classes = scheme.to_frame().drop(columns="color")
+    classes[["red", "green", "blue"]] = np.reshape(scheme.colors, (-1, 3))
+    classes["void"] = 0
+    if scheme.categories:
+        classes["category"] = scheme.categories
+    void = pd.DataFrame({"id": scheme.void_ids, "name": "void", "void": 1})
+    void[["red", "green", "blue"]] = 0
+    classes = pd.concat([classes, void]) if len(void) else classes
+    order = ["id", "name", "red", "green", "blue", "void", *classes.columns[6:]]
+    _write(folder / CLASSES, classes[order])
+    _write(folder / PAIRS, pairs[["image", "mask", "split", "city", "frame"]].assign(**paths))
+    return folder
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    text = table.to_csv(index=False, lineterminator="\n")
+    storage.write_bytes(path, text.encode("utf-8", "surrogateescape"))
