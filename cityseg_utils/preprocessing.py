@@ -85,22 +85,45 @@ def check_pair(image: Path | str, mask: Path | str) -> None:
     Raises
     ------
     DataError
-        If they differ in size, or EXIF turns the photograph: nobody can know whether its mask was
-        drawn before or after that turn.
+        If they differ in size, or EXIF turns one of them.
     """
-    photograph, labels = read_header(image), read_header(mask)
-    for path, header in ((image, photograph), (mask, labels)):
-        if header.orientation != 1:
-            copy = f"storage.write_png('upright.png', preprocessing.read_image({str(path)!r}))"
-            raise DataError(
-                f"{path}: is turned by its EXIF (orientation {header.orientation}), and whether "
-                "the mask was drawn before or after that cannot be known. Write an upright copy, "
-                f"{copy}, and see which way the mask fits it"
-            )
-    if photograph.size != labels.size:
+    sizes = check_upright(image), check_upright(mask)
+    if sizes[0] != sizes[1]:
+        raise DataError(f"{mask}: is {sizes[1]} (height, width), but its image is {sizes[0]}")
+
+
+def check_upright(path: Path | str) -> Size:
+    """Refuse a picture that EXIF turns, if a mask goes with it; return its (height, width).
+
+    Nobody can know whether the mask was drawn before or after that turn.
+
+    Raises
+    ------
+    DataError
+        If EXIF's orientation is another than 1.
+    """
+    header = read_header(path)
+    if header.orientation != 1:
+        copy = f"storage.write_png('upright.png', preprocessing.read_image({str(path)!r}))"
         raise DataError(
-            f"{mask}: is {labels.size} (height, width), but its image is {photograph.size}"
+            f"{path}: is turned by its EXIF (orientation {header.orientation}), and whether the "
+            "mask that goes with it was drawn before or after that cannot be known. Write an "
+            f"upright copy, {copy}, and see which way the mask fits it"
         )
+    return header.size
+
+
+def check_image(image: np.ndarray, name: str = "the image") -> np.ndarray:
+    """Return an array if it is a photograph, ``(H, W, 3) uint8`` RGB, or refuse it.
+
+    Raises
+    ------
+    ShapeError
+        If it is grey, has floats or a fourth channel, or is empty.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ShapeError(f"{name}: must be (H, W, 3) uint8 RGB, is {image.shape} {image.dtype}")
+    return image
 
 
 def remap(mask: np.ndarray, scheme: ClassScheme) -> np.ndarray:

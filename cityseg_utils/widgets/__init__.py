@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import traitlets
-from PIL import Image
 
 from cityseg_utils import plots
 from cityseg_utils.errors import CitysegError, DataError, LabelError, ShapeError
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.preprocessing import read_image, read_mask
+from cityseg_utils.preprocessing import check_image, check_upright, read_image, read_mask
+from cityseg_utils.storage import read_header
 
 _HERE = Path(__file__).parent
 _LAYERS = ("image", "truth", "prediction", "error")
@@ -185,12 +185,9 @@ class MaskViewer(anywidget.AnyWidget):
 
     def _image(self, k: int) -> np.ndarray:
         image = self._images[k]
-        image = image if isinstance(image, np.ndarray) else read_image(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ShapeError(
-                f"image {k}: must be (H, W, 3) uint8 RGB, is {image.shape} {image.dtype}"
-            )
-        return image
+        return (
+            check_image(image, f"image {k}") if isinstance(image, np.ndarray) else read_image(image)
+        )
 
     def _map(self, what: str, k: int) -> np.ndarray | None:
         if self._maps[what] is None:
@@ -217,6 +214,8 @@ class MaskViewer(anywidget.AnyWidget):
         if self._confidence is not None:
             maps["confidence"] = np.asarray(self._confidence[k])
         size = _size_of(self._images[k])
+        if "truth" in maps and not isinstance(self._images[k], np.ndarray):
+            check_upright(self._images[k])
         for what, given in maps.items():
             if _size_of(given) != size or np.ndim(given) not in (0, 2):
                 found = given.shape if isinstance(given, np.ndarray) else _size_of(given)
@@ -257,14 +256,10 @@ class MaskViewer(anywidget.AnyWidget):
 
 
 def _size_of(picture) -> tuple[int, ...]:
-    """Return (height, width) of an array or, from its first bytes, of a file."""
+    """Return (height, width) of an array or, from its head, of a file as it is looked at."""
     if isinstance(picture, np.ndarray):
         return picture.shape[:2]
-    try:
-        with Image.open(picture) as opened:
-            return opened.size[::-1]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{picture}: cannot be read as a picture: {error}") from error
+    return read_header(picture).upright_size
 
 
 def _packed(mask: np.ndarray) -> bytes:
