@@ -3,12 +3,15 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from cityscapesscripts.preparation.json2instanceImg import json2instanceImg
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from packaging.requirements import Requirement
 from PIL import Image
 
 from cityseg_utils import minicity, storage
@@ -17,6 +20,7 @@ from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.minicity.measure import beside_real, measure
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"train": 5, "val": 3, "test": 1, "size": (32, 64)}
 
 
@@ -159,6 +163,44 @@ minicity.generate(sys.argv[1], train=8, val=4, test=2, size=(64, 128))
     labels = [name for name in quick if "gtFine" in name]
     assert len(labels) == 4 * 14
     assert {name: plain[name] for name in labels} == {name: quick[name] for name in labels}
+
+
+DIGESTS = """
+import hashlib, json, PIL
+from cityseg_utils.minicity import CITIES, painting
+from cityseg_utils.minicity.street import make_scene
+print(PIL.__version__)
+for split, cities in enumerate(CITIES.values()):
+    for k, city in enumerate(cities):
+        polygons = painting.polygons_json(make_scene(city, (0, split, k), (64, 128), 2.0))
+        content = json.dumps(polygons).encode(), *painting.draw_labels(polygons)
+        print(city, *(hashlib.sha256(part).hexdigest()[:8] for part in content))
+"""
+VERSION_2 = """
+ashford e8ad50db 20a24381 89469274
+birkstadt 56e68a37 0613aa84 60099ee5
+corvina 01412a4f e0980d33 b0d6e040
+dunmere a3bd422b e19240ef a417c6db
+elmsund 82ff498e b1608491 14b46126
+farholt 014c36db 78ac3068 eaa7d362
+greyport 28fd7210 ef29e236 7f28006b
+hollens 022716e1 dc689ccd f6c67ec5
+"""  # of polygons, label ids and instance ids; another drawing gets another number
+
+
+def test_the_drawing_is_that_of_its_version(run_python):
+    assert minicity.VERSION == 2
+    assert run_python(DIGESTS).endswith(VERSION_2)
+
+
+def test_the_oldest_pillow_draws_the_same(run_python, pip_install):
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pillow = next(one for one in map(Requirement, listed) if one.name == "pillow")
+    (oldest,) = (one.version for one in pillow.specifier if one.operator == ">=")
+    path = os.pathsep.join([str(pip_install(f"pillow=={oldest}")), str(ROOT)])
+    printed = run_python(DIGESTS, PYTHONPATH=path)
+    assert printed.startswith(oldest)
+    assert printed.endswith(VERSION_2)
 
 
 def test_processes_and_order_make_no_difference(tmp_path):
