@@ -279,6 +279,10 @@ def test_measuring_nothing_is_refused(tmp_path):
 
 def test_the_contact_sheet_has_a_row_for_every_city(tmp_path):
     root = minicity.generate(tmp_path / "city", train=8, val=4, test=4, size=(32, 64))
+    hidden = (".DS_Store", "ashford/._a_leftImg8bit.png", "ashford/._a_gtFine_labelIds.png")
+    for name in hidden:  # a Mac leaves such files
+        for kind in ("leftImg8bit", "gtFine"):
+            (root / kind / "train" / name).write_bytes(b"")
     command = [sys.executable, "-m", "cityseg_utils.minicity.measure", str(root)]
     subprocess.run([*command, "--sheet", str(tmp_path / "s.jpg")], check=True, capture_output=True)
     assert pixels(tmp_path / "s.jpg").shape == (8 * 128, 3 * 256, 3)  # two scenes and a map
