@@ -191,11 +191,12 @@ def open_dataset(data: Path | str | None = None) -> tuple[pd.DataFrame, ClassSch
 
 
 def minicity_root() -> Path:
-    """Return the folder of the embedded MiniCity, which is drawn on first use."""
-    root = storage.home() / "data" / "minicity"
-    if not minicity.is_complete(root):
-        minicity.generate(root, progress=True)
-    return root
+    """Return the folder of the embedded MiniCity, which is drawn on first use.
+
+    What is missing in it is drawn anew; one of another size or version is refused (see
+    :func:`minicity.generate`).
+    """
+    return minicity.generate(storage.home() / "data" / "minicity", progress=True)
 
 
 def draw_streets(train: int, val: int = 0) -> pd.DataFrame:
@@ -205,8 +206,8 @@ def draw_streets(train: int, val: int = 0) -> pd.DataFrame:
 
     Raises
     ------
-    StorageError
-        If they cannot be written.
+    DataError, StorageError
+        As :func:`minicity.generate`.
     """
     root = storage.home() / "data" / f"minicity-{train}"
     pairs = find_pairs(minicity.generate(root, train=train, val=val, test=0, progress=True))

@@ -1,22 +1,28 @@
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from cityscapesscripts.preparation.json2instanceImg import json2instanceImg
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from packaging.requirements import Requirement
 from PIL import Image
 
 from cityseg_utils import minicity, storage
-from cityseg_utils.datasets import check_pairs, find_pairs
-from cityseg_utils.errors import DataError, StorageError
+from cityseg_utils.datasets import check_pairs, find_pairs, minicity_root, open_dataset
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.minicity.measure import beside_real, measure
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"train": 5, "val": 3, "test": 1, "size": (32, 64)}
 
 
@@ -161,6 +167,44 @@ minicity.generate(sys.argv[1], train=8, val=4, test=2, size=(64, 128))
     assert {name: plain[name] for name in labels} == {name: quick[name] for name in labels}
 
 
+DIGESTS = """
+import hashlib, json, PIL
+from cityseg_utils.minicity import CITIES, painting
+from cityseg_utils.minicity.street import make_scene
+print(PIL.__version__)
+for split, cities in enumerate(CITIES.values()):
+    for k, city in enumerate(cities):
+        polygons = painting.polygons_json(make_scene(city, (0, split, k), (64, 128), 2.0))
+        content = json.dumps(polygons).encode(), *painting.draw_labels(polygons)
+        print(city, *(hashlib.sha256(part).hexdigest()[:8] for part in content))
+"""
+VERSION_2 = """
+ashford e8ad50db 20a24381 89469274
+birkstadt 56e68a37 0613aa84 60099ee5
+corvina 01412a4f e0980d33 b0d6e040
+dunmere a3bd422b e19240ef a417c6db
+elmsund 82ff498e b1608491 14b46126
+farholt 014c36db 78ac3068 eaa7d362
+greyport 28fd7210 ef29e236 7f28006b
+hollens 022716e1 dc689ccd f6c67ec5
+"""  # of polygons, label ids and instance ids; another drawing gets another number
+
+
+def test_the_drawing_is_that_of_its_version(run_python):
+    assert minicity.VERSION == 2
+    assert run_python(DIGESTS).endswith(VERSION_2)
+
+
+def test_the_oldest_pillow_draws_the_same(run_python, pip_install):
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pillow = next(one for one in map(Requirement, listed) if one.name == "pillow")
+    (oldest,) = (one.version for one in pillow.specifier if one.operator == ">=")
+    path = os.pathsep.join([str(pip_install(f"pillow=={oldest}")), str(ROOT)])
+    printed = run_python(DIGESTS, PYTHONPATH=path)
+    assert printed.startswith(oldest)
+    assert printed.endswith(VERSION_2)
+
+
 def test_processes_and_order_make_no_difference(tmp_path):
     counts = {"train": 14, "val": 2, "test": 2}
     alone = minicity.generate(tmp_path / "alone", **counts, size=(32, 64), jobs=1)
@@ -175,11 +219,15 @@ def test_processes_and_order_make_no_difference(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def measured():
+def embedded():
+    """The default MiniCity: there already, or drawn now."""
+    return minicity_root()
+
+
+@pytest.fixture(scope="module")
+def measured(embedded):
     """The default MiniCity, measured."""
-    root = storage.home() / "data" / "minicity"
-    minicity.generate(root)  # there already, or drawn now
-    table, whole = measure(sorted(root.rglob("*_gtFine_labelIds.png")))
+    table, whole = measure(sorted(embedded.rglob("*_gtFine_labelIds.png")))
     return beside_real(table), whole
 
 
@@ -237,6 +285,10 @@ def test_measuring_nothing_is_refused(tmp_path):
 
 def test_the_contact_sheet_has_a_row_for_every_city(tmp_path):
     root = minicity.generate(tmp_path / "city", train=8, val=4, test=4, size=(32, 64))
+    hidden = (".DS_Store", "ashford/._a_leftImg8bit.png", "ashford/._a_gtFine_labelIds.png")
+    for name in hidden:  # a Mac leaves such files
+        for kind in ("leftImg8bit", "gtFine"):
+            (root / kind / "train" / name).write_bytes(b"")
     command = [sys.executable, "-m", "cityseg_utils.minicity.measure", str(root)]
     subprocess.run([*command, "--sheet", str(tmp_path / "s.jpg")], check=True, capture_output=True)
     assert pixels(tmp_path / "s.jpg").shape == (8 * 128, 3 * 256, 3)  # two scenes and a map
@@ -294,6 +346,134 @@ def test_a_foreign_folder_is_refused(tmp_path):
     assert content(tmp_path) == {"thesis.tex": b"precious"}
 
 
+def test_an_embedded_city_of_an_older_version_is_refused(embedded, own_home):
+    root = own_home / "data" / "minicity"
+    shutil.copytree(embedded, root, copy_function=os.symlink)
+    open_dataset()
+    (root / minicity.MARKER).unlink()
+    (root / minicity.MARKER).write_text('{"size": [256, 512], "seed": 0, "version": 1}')
+    with pytest.raises(DataError, match=r"'version': 1.*remove this one"):
+        open_dataset()
+
+
+KINDS = ["leftImg8bit", "polygons", "instanceIds", "color", "labelIds"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_file_that_is_missing_or_empty_is_drawn_anew(tmp_path, kind, loss):
+    root = minicity.generate(tmp_path / "city", 2, 0, 0, size=(32, 64))
+    before, counts = content(root), {"train": 2, "val": 0, "test": 0}
+    loss(next(root.rglob(f"*_{kind}.*")))
+    assert not minicity.is_complete(root, counts)
+    minicity.generate(root, **counts, size=(32, 64))
+    assert content(root) == before
+
+
+NOT_JSON = [b"", b"{", b"\xff\xfe", b"[" * 10**5, b"null", b"[256, 512]"]
+
+
+@pytest.mark.parametrize("damage", NOT_JSON, ids=lambda damage: repr(damage[:3]))
+def test_a_damaged_marker_is_refused(tmp_path, damage):
+    (tmp_path / minicity.MARKER).write_bytes(damage)
+    with pytest.raises(DataError, match=r"minicity\.json: is damaged"):
+        minicity.generate(tmp_path, **SMALL)
+    assert content(tmp_path) == {minicity.MARKER: damage}
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_marker_that_is_no_file_is_refused(tmp_path, make):
+    make(tmp_path / minicity.MARKER)
+    with pytest.raises(DataError, match=r"minicity\.json: is damaged"):
+        minicity.generate(tmp_path, **SMALL)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+WRONG = [
+    {"train": -1},
+    {"val": 1.5},
+    {"test": 10**12},
+    {"size": (0, 0)},
+    {"size": (31, 64)},
+    {"size": (32, 63)},
+    {"size": (1025, 2048)},
+    {"size": (512, 2049)},
+    {"size": (32.5, 64)},
+    {"size": (32, 64, 3)},
+    {"seed": -1},
+    {"seed": 0.5},
+    {"clutter": 0},
+    {"clutter": float("nan")},
+    {"clutter": 4.1},
+    {"jobs": 0},
+    {"jobs": 1.5},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_wrong_arguments_leave_nothing_in_the_way_of_right_ones(tmp_path, wrong):
+    with pytest.raises(ValueError) as raised:
+        minicity.generate(tmp_path / "new" / "city", **{**SMALL, **wrong})
+    assert not isinstance(raised.value, DataError)
+    assert not (tmp_path / "new").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    asked = {"size": tuple(np.array([32, 64])), "seed": np.uint8(3), "clutter": np.float32(2)}
+    root = minicity.generate(tmp_path / "numpy", np.int64(1), 0, 0, **asked)
+    plain = minicity.generate(tmp_path / "plain", 1, 0, 0, size=[32, 64], seed=3, clutter=2)
+    assert content(root) == content(plain)
+
+
+AT_ONCE = """
+import json, multiprocessing, sys
+from cityseg_utils import errors, minicity
+root, rounds, scenes, *widths = sys.argv[1], *map(int, sys.argv[2:])
+
+def draw(width, start, answers):
+    for n in range(rounds):
+        start.wait()
+        try:
+            minicity.generate(f"{root}/{n}", scenes, 0, 0, size=(32, width))
+        except errors.DataError as error:
+            answers.put((n, str(error)))
+        else:
+            answers.put((n, [32, width]))
+
+fork = multiprocessing.get_context("fork")
+start, answers = fork.Barrier(2), fork.SimpleQueue()
+both = [fork.Process(target=draw, args=(width, start, answers)) for width in widths]
+for process in both:
+    process.start()
+print(json.dumps([answers.get() for _ in range(2 * rounds)]))
+for process in both:
+    process.join()
+"""
+
+
+def test_of_two_sizes_asked_for_at_once_one_is_refused(tmp_path, run_python):
+    answers = json.loads(run_python(AT_ONCE, tmp_path, 60, 0, 64, 96))
+    for n in range(60):
+        size, told = sorted((answer for k, answer in answers if k == n), key=str, reverse=True)
+        assert "holds a MiniCity made with" in told
+        assert json.loads((tmp_path / str(n) / minicity.MARKER).read_text())["size"] == size
+
+
+def test_two_equal_calls_at_once_share_the_work(tmp_path, run_python):
+    answers = json.loads(run_python(AT_ONCE, tmp_path, 5, 1, 64, 64))
+    assert [answer for _, answer in answers] == [[32, 64]] * 10
+    alone = content(minicity.generate(tmp_path / "alone", 1, 0, 0, size=(32, 64)))
+    assert all(content(tmp_path / str(n)) == alone for n in range(5))
+
+
+def test_a_file_system_without_links_holds_a_city(tmp_path, monkeypatch):
+    def refuse(*names, **options):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert minicity.MARKER in content(minicity.generate(tmp_path / "city", 1, 0, 0, (32, 64)))
+
+
 def test_a_file_in_the_way_is_a_storage_error(tmp_path):
     (tmp_path / "city").write_text("")
     with pytest.raises(StorageError):
@@ -338,6 +518,48 @@ def test_a_folder_of_someone_else_is_one_clear_error(open_folder, run_python):
     assert printed.startswith("StorageError")
     assert "folder that you may write to" in printed
     assert not (open_folder / "city").exists()
+
+
+CLOSED = """
+import os, sys
+from cityseg_utils import errors, minicity
+if os.getuid() == 0:
+    os.setuid(65534)  # root may read anywhere, nobody may not
+try:
+    minicity.generate(sys.argv[1], 4, 3, 0, size=(32, 64))
+except errors.CitysegError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("closed", "mode", "expected"),
+    [
+        (".", 0o300, "DataError"),
+        (".", 0o600, "DataError"),
+        ("minicity.json", 0o200, "DataError"),
+        ("gtFine/train/ashford", 0o600, "DataError"),
+        ("leftImg8bit", 0o555, "StorageError"),
+    ],
+)
+def test_what_one_may_not_read_or_write_is_one_clear_error(
+    open_folder, run_python, closed, mode, expected
+):
+    root = minicity.generate(open_folder / "city", 4, 0, 0, size=(32, 64))
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    (root / closed).chmod(mode)
+    printed = run_python(CLOSED, root)
+    (root / closed).chmod(0o700)
+    assert printed.startswith(expected)
+    assert closed.strip(".") in printed
+    assert "cannot be" in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_name_that_is_too_long_is_one_clear_error(tmp_path):
+    with pytest.raises(CitysegError, match="too long"):
+        minicity.generate(tmp_path / ("x" * 300), **SMALL)
 
 
 def test_complete_only_when_every_scene_is_there(tmp_path):
@@ -405,6 +627,9 @@ def test_command_line_refuses_a_bad_size(tmp_path, size):
     assert not (tmp_path / "city").exists()
 
 
-def test_command_line_refuses_fewer_than_no_scenes(tmp_path):
-    asked = ["--train", "-3", "--val", "0", "--test", "0"]
-    assert command_line(tmp_path / "city", *asked).returncode == 2
+@pytest.mark.parametrize("asked", ["--train=-3", "--seed=-1", "--clutter=nan", "--jobs=0"])
+def test_command_line_refuses_what_cannot_be_drawn(tmp_path, asked):
+    result = command_line(tmp_path / "city", asked)
+    assert result.returncode == 2
+    assert f"error: {asked[2:6]}" in result.stderr
+    assert not (tmp_path / "city").exists()

@@ -6,14 +6,17 @@ module writes the data set. ``python -m cityseg_utils.minicity.measure`` measure
 """
 
 import json
-import re
+import math
+import os
 from collections.abc import Iterator
+from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 
 from joblib import Parallel, delayed
 
 from cityseg_utils import storage
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.minicity import painting
 from cityseg_utils.minicity.street import make_scene
 
@@ -25,7 +28,14 @@ CITIES = {
 MARKER = "minicity.json"
 VERSION = 2  # of the drawing; scenes of different versions are not mixed
 DEFAULT = {"train": 120, "val": 40, "test": 40}
+_LIMITS = {
+    **dict.fromkeys(CITIES, (0, 1_000_000)),  # scenes; their names have six digits
+    "height": (32, 1024),
+    "width": (64, 2048),
+    "seed": (0, math.inf),
+}
 _FEW = 12  # scenes that are drawn sooner than a second process starts
+_KINDS = ("polygons.json", "instanceIds.png", "color.png", "labelIds.png")
 
 
 def generate(
@@ -41,33 +51,46 @@ def generate(
 ) -> Path:
     """Write a MiniCity under `root`; scenes that are there already are kept.
 
+    A scene is there when it has its picture and its four files of labels and none of them is empty;
+    else it is drawn anew. The files are not opened, so that a city that is there costs no time.
+
     Parameters
     ----------
     root : Path or str
     train, val, test : int
         Scenes per split, dealt round to the split's cities.
     size : (height, width)
-        The width is usually twice the height, as in Cityscapes.
+        (32, 64) to (1024, 2048); the width is usually twice the height, as in Cityscapes.
     seed : int
         Scene k of a split depends on the seed and k alone, not on how many were asked for.
     clutter : float
-        How many people, vehicles and things there are: 0.5 about half, 2 about twice as many.
+        How many people, vehicles and things there are: 0.5 about half, 2 about twice as many;
+        above 0, up to 4.
     progress : bool
         Show a progress bar.
     jobs : int
-        Processes to draw with; -1: as many as there are CPU cores.
+        Processes to draw with, not 0; -1: as many as there are CPU cores.
 
     Raises
     ------
+    ValueError
+        If a number is out of range; then nothing is written.
     DataError
-        If `root` holds another data set, or a MiniCity of another size, seed, clutter or version.
+        If `root` holds another data set, or a MiniCity of another size, seed, clutter or version,
+        or cannot be read.
     StorageError
         If the files cannot be written.
     """
-    root = Path(root)
-    _claim(root, {"size": list(size), "seed": seed, "clutter": clutter, "version": VERSION})
-    counts = {"train": train, "val": val, "test": test}
-    todo = [scene for scene in _scenes(root, counts) if not scene[1].exists()]
+    root, counts, (height, width) = Path(root), {"train": train, "val": val, "test": test}, size
+    _check(clutter, jobs, **counts, height=height, width=width, seed=seed)
+    size, seed, clutter = (int(height), int(width)), int(seed), float(clutter)
+    try:
+        _claim(root, {"size": list(size), "seed": seed, "clutter": clutter, "version": VERSION})
+        todo = [scene for scene in _scenes(root, counts) if not _is_done(scene[0])]
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
     # Should this process be killed, the ones it started end when they have been idle for a while.
     draw = Parallel(
         jobs if len(todo) > _FEW else 1, return_as="generator_unordered", idle_worker_timeout=5
@@ -82,44 +105,81 @@ def generate(
     return root
 
 
-def _draw(image: Path, mask: Path, city: str, split: str, k: int, seed, size, clutter) -> None:
+def _check(clutter: float, jobs: int, **numbers: int) -> None:
+    """Refuse what cannot be drawn, before anything is written."""
+    for name, number in numbers.items():
+        least, most = _LIMITS[name]
+        if not isinstance(number, Integral) or not least <= number <= most:
+            raise ValueError(f"{name} is a whole number from {least} to {most}, got {number!r}")
+    if not 0 < clutter <= 4:
+        raise ValueError(f"clutter is above 0, up to 4, got {clutter}")
+    if not isinstance(jobs, Integral) or jobs == 0:
+        raise ValueError(f"jobs is a whole number other than 0, got {jobs!r}")
+
+
+def _draw(files: list[Path], city: str, split: str, k: int, seed, size, clutter) -> None:
+    picture, objects, numbers, colors, mask = files
     scene = make_scene(city, (seed, list(CITIES).index(split), k), size, clutter)
     polygons = painting.polygons_json(scene)
     ids, instances = painting.draw_labels(polygons)
-    storage.write_png(image, painting.paint(scene))
-    stem = mask.name.removesuffix("labelIds.png")
-    storage.write_bytes(mask.with_name(stem + "polygons.json"), json.dumps(polygons).encode())
-    storage.write_png(mask.with_name(stem + "instanceIds.png"), instances)
-    storage.write_png(mask.with_name(stem + "color.png"), painting.COLORS[ids])
-    storage.write_png(mask, ids)  # last: a scene with a label map is complete
+    storage.write_png(picture, painting.paint(scene))
+    storage.write_bytes(objects, json.dumps(polygons).encode())
+    storage.write_png(numbers, instances)
+    storage.write_png(colors, painting.COLORS[ids])
+    storage.write_png(mask, ids)
 
 
 def is_complete(root: Path | str, counts: dict[str, int] = DEFAULT) -> bool:
     """Tell whether every scene of that many per split is there."""
-    return all(mask.exists() for _, mask, *_ in _scenes(Path(root), counts))
+    return all(_is_done(files) for files, *_ in _scenes(Path(root), counts))
 
 
-def _scenes(root: Path, counts: dict[str, int]) -> Iterator[tuple[Path, Path, str, str, int]]:
+def _is_done(files: list[Path]) -> bool:
+    return all(path.is_file() and path.stat().st_size for path in files)
+
+
+def _scenes(root: Path, counts: dict[str, int]) -> Iterator[tuple[list[Path], str, str, int]]:
+    """Yield each scene's picture and files of labels, city, split and number in the split."""
     for split, number in counts.items():
         for k in range(number):
             city = CITIES[split][k % len(CITIES[split])]
-            stem = f"{city}_{k // len(CITIES[split]):06d}_000019"
-            image = root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png"
-            mask = root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png"
-            yield image, mask, city, split, k
+            stem = f"{split}/{city}/{city}_{k // len(CITIES[split]):06d}_000019"
+            labels = [root / "gtFine" / f"{stem}_gtFine_{kind}" for kind in _KINDS]
+            yield [root / "leftImg8bit" / f"{stem}_leftImg8bit.png", *labels], city, split, k
 
 
 def _claim(root: Path, made_with: dict) -> None:
     """Note size and seed in `root`, or check that they are the ones noted there."""
     marker = root / MARKER
+    foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
+    # Asked after the look into the folder: a call that draws there now wrote its marker first.
+    if not marker.exists():
+        if foreign:
+            raise DataError(f"{root}: is not empty and holds no {MARKER}; choose another folder")
+        _write_marker(marker, json.dumps(made_with).encode())
+    noted = None
     if marker.is_file():
-        noted = json.loads(marker.read_text())
-        if noted != made_with:
-            raise DataError(
-                f"{root}: holds a MiniCity made with {noted}, now {made_with} is asked for; "
-                "choose another folder or remove this one"
-            )
-    elif root.is_dir() and any(re.match(r"[^.]", p.name) for p in root.iterdir()):
-        raise DataError(f"{root}: is not empty and holds no {MARKER}; choose another folder")
-    else:
-        storage.write_bytes(marker, json.dumps(made_with).encode())
+        with suppress(ValueError, RecursionError):
+            noted = json.loads(marker.read_bytes())
+    if not isinstance(noted, dict):
+        raise DataError(f"{marker}: is damaged; choose another folder or remove {root}")
+    if noted != made_with:
+        raise DataError(
+            f"{root}: holds a MiniCity made with {noted}, now {made_with} is asked for; "
+            "choose another folder or remove this one"
+        )
+
+
+def _write_marker(marker: Path, content: bytes) -> None:
+    """Write the marker whole, but never over one that another call has just written."""
+    try:
+        with storage.write_whole(marker) as temporary:
+            temporary.write_bytes(content)
+            try:
+                os.link(temporary, marker)  # fails where one is, as the renaming to come does not
+            except OSError:  # or where the file system has no links: then the renaming must do
+                if marker.exists():
+                    raise
+    except StorageError:
+        if not marker.exists():
+            raise

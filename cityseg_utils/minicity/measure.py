@@ -118,8 +118,8 @@ def contact_sheet(root: Path, width: int = 256, columns: int = 3) -> np.ndarray:
     """
     rows = []
     splits = (root / "leftImg8bit" / split for split in ("train", "val", "test"))
-    for city in (city for split in splits for city in sorted(split.glob("*"))):
-        paths = sorted(city.glob("*_leftImg8bit.png"))[:columns]
+    for city in (city for split in splits for city in sorted(split.glob("[!.]*"))):
+        paths = sorted(city.glob("[!.]*_leftImg8bit.png"))[:columns]
         labels = root / "gtFine" / city.parent.name / city.name
         colors = labels / paths[-1].name.replace("_leftImg8bit", "_gtFine_color")
         pictures = [storage.read_picture(path, color=True) for path in (*paths, colors)]
@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--sheet", type=Path, metavar="JPEG", help="also write a contact sheet")
     options = parser.parse_args()
     try:
-        table, whole = measure(sorted((options.root / "gtFine").rglob("*_gtFine_labelIds.png")))
+        table, whole = measure(sorted((options.root / "gtFine").rglob("[!.]*_gtFine_labelIds.png")))
         if options.sheet:
             sheet = contact_sheet(options.root)[..., ::-1]
             jpeg = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
