@@ -17,6 +17,25 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+# What a test asks for tells what it is.
+MARKS = {"wait_until": "slow", "browser": "slow", "photographs": "photographs"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their fixtures, so that none is forgotten."""
+    for item in items:
+        for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKS[fixture])
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """CamVid's folder; the test is skipped where it is not named."""
+    if not (folder := os.environ.get("CITYSEG_TEST_CAMVID")):
+        pytest.skip("set CITYSEG_TEST_CAMVID to the folder of CamVid")
+    return Path(folder)
+
+
 @pytest.fixture
 def own_home(tmp_path, monkeypatch):
     """A home of its own for data and runs, and no data set chosen from outside."""
