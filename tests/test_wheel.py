@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 NO_SOURCE = shutil.ignore_patterns("__pycache__", ".*")
 
+pytestmark = pytest.mark.slow
+
 
 def imports(notebook):
     """Return the import lines of a notebook, those within other statements included."""
