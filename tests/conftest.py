@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 import cityseg_utils  # noqa: F401  (chooses Keras before any test imports TensorFlow)
@@ -15,6 +16,9 @@ from cityseg_utils import minicity
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 # What a test asks for tells what it is.
