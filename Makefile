@@ -1,36 +1,48 @@
 # Two commands do all the set-up: `make lab` to learn, `make test` to check. See README.md.
 # More options for JupyterLab: make lab LAB="--no-browser --port=9999"
+# On a machine with an NVIDIA GPU: make lab GPU=1
 
 PYTHON ?= python3
 LESSONS ?=
 PARAMS ?=
 LAB ?=
+EXTRAS ?= $(if $(filter 1,$(GPU)),gpu)
 BIN := .venv/bin
+PYTEST := env -u CITYSEG_DATA $(BIN)/python -m pytest
+READY := .venv/ready $(EXTRAS:%=.venv/with-%)
 
-# A relative folder given on the command line must mean the same from inside notebooks/.
+# A relative folder must mean the same from inside notebooks/; spaces and $ in it are kept, and ~.
 ifdef CITYSEG_DATA
-override CITYSEG_DATA := $(abspath $(CITYSEG_DATA))
+DATA := $(value CITYSEG_DATA)
+override CITYSEG_DATA := $(if $(filter /% ~%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
 export CITYSEG_DATA
 endif
 
-.PHONY: lab test course notebooks repository lock clean
+.PHONY: lab check test lint course notebooks repository lock clean
 
-lab: .venv/ready
+lab: $(READY)
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
-	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" \
+	$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" \
 	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB)
 
-test: .venv/ready
+# What a change needs before anything else: minutes, where `make test` takes most of an hour.
+check: lint
+	$(PYTEST) tests -m "not slow"
+
+test: lint
+	$(PYTEST) --nbval
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	env -u CITYSEG_DATA $(BIN)/python -m pytest --nbval
 
 # Every lesson in order, without a screen: make course LESSONS="05 06" PARAMS="EPOCHS=30"
-course: .venv/ready
+# With a space in a value: PARAMS="'DATA=/mnt/My Drive/camvid' EPOCHS=30"
+course: $(READY)
 	$(BIN)/python -m cityseg_utils.course run --lessons $(LESSONS) --params $(PARAMS)
 
 # Execute notebooks on the default data and store their outputs: make notebooks LESSONS=03
-notebooks: .venv/ready
+notebooks: $(READY)
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.course store --lessons $(LESSONS)
 
 # Write the repository's address where it is needed: make repository URL=https://github.com/me/course
@@ -56,6 +68,12 @@ lock:
 	@$(BIN)/python -c 'import cv2' || { \
 	    echo "OpenCV lacks a system library. On Debian or Ubuntu:"; \
 	    echo "    sudo apt-get install libgl1 libglib2.0-0"; exit 1; }
+	@touch $@
+
+# An extra of pyproject.toml that the lock leaves out, on top of the locked versions.
+.venv/with-%: .venv/ready
+	$(BIN)/python -m pip freeze --exclude-editable > .venv/locked.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -c .venv/locked.txt -e ".[$*]"
 	@touch $@
 
 clean:

@@ -11,14 +11,11 @@ for name, value in {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}.items():
     os.environ.setdefault(name, value)
 
 
-def pytest_sessionstart():
-    """Draw MiniCity before any notebook runs, so that none shows the progress of drawing it."""
-    datasets.open_dataset()
-
-
 def pytest_collection_modifyitems(items):
     """Give cells time to answer, and refuse notebooks that hide most of their outputs."""
     cells = [item for item in items if type(item).__name__ == "IPyNbCell"]
+    if cells:  # else their first one would show the progress of drawing it
+        datasets.open_dataset()
     for cell in cells:
         cell.output_timeout = 60  # nbval waits 5 s for output by default
     for notebook in {cell.parent for cell in cells}:

@@ -9,40 +9,22 @@ and loads a room, and with it TensorFlow, only when it is first used.
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 
 from cityseg_utils import framework as _framework
 
 __version__ = "0.1.0"
 
-_ROOMS = (
-    "analysis",
-    "augmentation",
-    "datasets",
-    "errors",
-    "exercises",
-    "framework",
-    "labels",
-    "losses",
-    "metrics",
-    "minicity",
-    "models",
-    "pipeline",
-    "plots",
-    "preprocessing",
-    "storage",
-    "training",
-    "widgets",
-)
-__all__ = list(_ROOMS)
+__all__ = [room.name for room in iter_modules(__path__)]
 
 _framework.choose_keras()
 
 
 def __getattr__(name: str):
-    if name in _ROOMS:
+    if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    return sorted([*globals(), *__all__])

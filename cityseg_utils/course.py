@@ -21,7 +21,7 @@ BUILD = ROOT / "build"
 # What nbval's kernels have too; without it stored outputs would differ from checked ones.
 _QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
-
+_GITHUB, _COLAB = "https://github.com/", "https://colab.research.google.com/"
 _IGNORED = {"nbval-ignore-output", "nbval-skip"}
 
 
@@ -131,22 +131,34 @@ def store(chosen: list[str]) -> int:
 
 def address(url: str) -> int:
     """Replace the repository's address in first cells, links to Colab, README and pyproject."""
-    if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+)+", url):
+    url = url.removesuffix(".git")
+    if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}", url):
         raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
-    pyproject = ROOT / "pyproject.toml"
-    old = re.search(r'^Repository = "(.+)"$', pyproject.read_text(), re.M)[1]
-    # Colab's links name the repository as github/OWNER/NAME.
-    changed = [(old, url), (_in_colab(old), _in_colab(url))]
-    for path in [pyproject, ROOT / "README.md", *lessons([], solutions=True)]:
-        text = path.read_text(encoding="utf-8")
-        for before, after in changed:
-            text = text.replace(before, after)
+    if not url.startswith(_GITHUB):
+        print(
+            "Colab opens what is on GitHub, nothing else: the lessons' links lead to its first page"
+        )
+    pyproject, readme = ROOT / "pyproject.toml", ROOT / "README.md"
+    old = re.search(r'^Repository = "(.+)"$', pyproject.read_text(encoding="utf-8"), re.M)[1]
+    # The longer one first, so that neither is taken for the beginning of the other.
+    known = "|".join(map(re.escape, sorted((old, url), key=len, reverse=True)))
+    texts = {}
+    # What remembers the old address comes last: broken off, this can be done again.
+    for path in [*lessons([], solutions=True), readme, pyproject]:
+        texts[path] = re.sub(known, url, path.read_text(encoding="utf-8"))
+        if path.suffix == ".ipynb":
+            link = _in_colab(url, path.relative_to(ROOT).as_posix())
+            texts[path] = re.sub(rf"{_COLAB}[^)\s\\]*", link, texts[path])
+    for path, text in texts.items():
         storage.write_bytes(path, text.encode("utf-8"))
     return 0
 
 
-def _in_colab(url: str) -> str:
-    return url.replace("https://github.com/", "colab.research.google.com/github/")
+def _in_colab(url: str, notebook: str) -> str:
+    """Return the address at which Colab opens a notebook, or its first page to upload one."""
+    if not url.startswith(_GITHUB):
+        return _COLAB
+    return f"{_COLAB}github/{url.removeprefix(_GITHUB)}/blob/main/{notebook}"
 
 
 def _jupyter(*arguments: str) -> None:

@@ -3,9 +3,10 @@
     python -m cityseg_utils.studies augmentation losses
     python -m cityseg_utils.studies drive --camvid /path/to/camvid
 
-do the runs that are not yet in ``results/minicity.csv`` or ``results/camvid.csv``, some minutes
-each. Two of these at a time, each on a core of its own (Linux: ``taskset -c 0``, ``taskset -c 1``),
-share the work, which is faster than one on both cores.
+do the runs that are not yet in ``minicity.csv`` or ``camvid.csv``, some minutes each. In a checkout
+these are the files stored with the package, elsewhere those of a new folder ``results/``. Two of
+these at a time, each on a core of its own (Linux: ``taskset -c 0``, ``taskset -c 1``), share the
+work, which is faster than one on both cores.
 """
 
 import argparse
@@ -247,9 +248,12 @@ STUDIES = {
 }
 
 
-def results(study: Study) -> Path:
-    """Return the file that holds the study's runs."""
-    return storage.home() / "results" / f"{study.on}.csv"
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def results(study: Study, folder: Path = RESULTS) -> Path:
+    """Return the file that holds the study's runs, the stored ones if no other folder is named."""
+    return folder / f"{study.on}.csv"
 
 
 def command(name: str) -> str:
@@ -271,6 +275,14 @@ def main() -> None:
     parser.add_argument("studies", choices=STUDIES, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--camvid", type=Path, help="CamVid's folder")
+    # An installed package stays as it came; only in a checkout are rows added to the stored ones.
+    in_checkout = storage.home() == RESULTS.parent.parent
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS if in_checkout else storage.home() / "results",
+        help="the folder of the tables that get the rows: %(default)s",
+    )
     options = parser.parse_args()
     for name in options.studies:
         study = STUDIES[name]
@@ -283,7 +295,7 @@ def main() -> None:
             train,
             val,
             scheme,
-            results(study),
+            results(study, options.results),
             progress=experiments.LiveTable(),
             command=command(name),
         )

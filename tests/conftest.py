@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 import cityseg_utils  # noqa: F401  (chooses Keras before any test imports TensorFlow)
@@ -15,6 +16,28 @@ from cityseg_utils import minicity
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+
+# What a test asks for tells what it is.
+MARKS = {"wait_until": "slow", "browser": "slow", "photographs": "photographs"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by their fixtures, so that none is forgotten."""
+    for item in items:
+        for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKS[fixture])
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """CamVid's folder; the test is skipped where it is not named."""
+    if not (folder := os.environ.get("CITYSEG_TEST_CAMVID")):
+        pytest.skip("set CITYSEG_TEST_CAMVID to the folder of CamVid")
+    return Path(folder)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from cityseg_utils.preprocessing import read_mask
 
 TOOL = Path(__file__).resolve().parent.parent / "benchmarks" / "camvid.py"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def camvid(tmp_path, write_picture):

@@ -1,13 +1,17 @@
 """The command line behind the Makefile."""
 
 import json
+import os
+import resource
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
 from cityseg_utils import course
+from cityseg_utils.errors import StorageError
 
 
 def notebook(path, source, tags=("parameters",)):
@@ -67,24 +71,103 @@ def test_a_lesson_that_fails_is_told(checkout, capfd):
     assert "FAILED" in capfd.readouterr().out
 
 
-def test_the_address_is_written_everywhere(checkout):
-    old, new = "https://github.com/OWNER/cityseg-course", "https://github.com/me/streets"
-    (checkout / "pyproject.toml").write_text(f'Repository = "{old}"\n')
-    (checkout / "README.md").write_text(f"[x]({old})")
-    badge = f"https://colab.research.google.com/github/OWNER/cityseg-course/blob/main\nR = '{old}'"
-    lesson = notebook(checkout / "notebooks" / "00_a.ipynb", badge)
-    assert course.address(new) == 0
-    texts = [
-        lesson.read_text(),
-        *((checkout / x).read_text() for x in ("README.md", "pyproject.toml")),
-    ]
-    assert not any("OWNER" in text for text in texts)
-    assert "colab.research.google.com/github/me/streets/blob" in texts[0]
-    with pytest.raises(SystemExit, match="no address"):
-        course.address("me/streets")
+OLD = "https://github.com/OWNER/cityseg-course"
+IN_COLAB = "https://colab.research.google.com/github/OWNER/cityseg-course/blob/main/notebooks"
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.fixture
+def addressed(checkout):
+    """The small checkout with its address in four files, and what reads them all."""
+    (checkout / "pyproject.toml").write_text(f'Repository = "{OLD}"\n')
+    (checkout / "README.md").write_text(f"[x]({OLD})")
+    for name in ("00_a.ipynb", "01_b.ipynb"):
+        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'")
+    return lambda: {path.name: path.read_text() for path in checkout.rglob("*.*")}
+
+
+def test_the_address_is_written_everywhere(addressed):
+    assert course.address("https://github.com/me/streets.git") == 0
+    assert "OWNER" not in str(addressed())
+    lesson = addressed()["01_b.ipynb"]
+    assert "(https://colab.research.google.com/github/me/streets/blob/main/notebooks/01" in lesson
+    assert "R = 'https://github.com/me/streets'" in lesson
+    for wrong in ("me/streets", "https://github.com/me", "http://github.com/me/streets"):
+        with pytest.raises(SystemExit, match="no address"):
+            course.address(wrong)
+
+
+def test_an_address_that_colab_does_not_open_can_be_taken_back(addressed, capsys):
+    before = addressed()
+    course.address("https://gitlab.com/us/courses/streets")
+    assert "(https://colab.research.google.com/)" in addressed()["00_a.ipynb"]
+    assert "R = 'https://gitlab.com/us/courses/streets'" in addressed()["00_a.ipynb"]
+    assert "Colab" in capsys.readouterr().out
+    course.address(OLD)
+    assert addressed() == before
+
+
+@contextmanager
+def no_room_for_large_files():
+    """Let no file of this process grow over 64 KB."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("url", [f"{OLD}-2", "https://github.com/OWNER/cityseg"])
+@pytest.mark.parametrize("where", ["00_a.ipynb", "01_b.ipynb", "README.md", "pyproject.toml"])
+def test_an_address_broken_off_anywhere_can_be_written_again(addressed, checkout, where, url):
+    (large,) = checkout.rglob(where)
+    large.write_text(large.read_text() + 2**17 * " ")
+    before = addressed()
+    course.address(url)
+    unbroken = addressed()
+    for path in checkout.rglob("*.*"):
+        path.write_text(before[path.name])
+    with no_room_for_large_files(), pytest.raises(StorageError):
+        course.address(url)
+    course.address(url)
+    assert addressed() == unbroken
+    course.address(url)
+    assert addressed() == unbroken
+
+
+NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@NEEDS_MAKE
+@pytest.mark.parametrize("how", ["variable", "argument"])
+@pytest.mark.parametrize(
+    ("data", "right"),
+    [
+        ("/mnt/My Drive/cam  vid", "/mnt/My Drive/cam  vid"),
+        ("/mnt/a$b", "/mnt/a$b"),
+        ("~/camvid", "~/camvid"),  # open_dataset knows what that is
+        ("my $data", "{here}/my $data"),
+    ],
+)
+def test_the_folder_of_data_reaches_a_lesson_whole(tmp_path, how, data, right):
+    here = tmp_path / "a $HOME of one's own"
+    (here / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(course.ROOT / "Makefile", here)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/ready"):
+        (here / name).touch()
+    python = here / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$CITYSEG_DATA"\n')
+    python.chmod(0o755)
+    command, env = ["make", "-s", "course"], dict(os.environ)
+    if how == "variable":
+        env["CITYSEG_DATA"] = data
+    else:
+        command.append(f"CITYSEG_DATA={data}")
+    done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True)
+    assert done.stdout == right.format(here=here) + "\n", done.stderr
+
+
+@NEEDS_MAKE
 def test_make_names_what_a_bare_machine_lacks(tmp_path):
     shutil.copy(course.ROOT / "Makefile", tmp_path)
     for name in ("requirements.lock", "pyproject.toml"):

@@ -23,7 +23,6 @@ from cityseg_utils.datasets import (
 from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.labels import CAMVID, CITYSCAPES
 
-CAMVID_ROOT = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
 IMAGE = np.full((4, 6, 3), 90, np.uint8)
 MASK = [[0, 1, 2, 3, 10, 11]] * 4
 
@@ -103,7 +102,6 @@ def test_minicity_tree(tiny_city):
     assert pairs.attrs["layout"] == "cityscapes"
 
 
-@pytest.mark.skipif(not CAMVID_ROOT.is_dir(), reason="the real CamVid is not here")
 def test_camvid_files_named_after_their_folder(camvid, write_picture):
     """Some copies of the test split have no drives in their names."""
     write_picture(camvid / "test" / "test_00001.png", IMAGE)
@@ -113,8 +111,8 @@ def test_camvid_files_named_after_their_folder(camvid, write_picture):
     assert test["mask"].iloc[0].name == "testannot_00001.png"
 
 
-def test_real_camvid():
-    pairs = find_pairs(CAMVID_ROOT)
+def test_real_camvid(photographs):
+    pairs = find_pairs(photographs)
     assert Counter(pairs["split"]) == {"train": 367, "val": 101}
     some = check_pairs(pairs[::40], CAMVID)
     assert set(zip(some["height"], some["width"], strict=True)) == {(360, 480)}

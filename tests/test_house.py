@@ -1,14 +1,21 @@
 """The rules of the house that a machine can check."""
 
 import ast
+import json
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import cityseg_utils
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "cityseg_utils"
@@ -101,10 +108,9 @@ def test_everything_public_has_a_docstring(module):
             assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
-def test_everything_in_the_list_of_rooms_is_there():
-    import cityseg_utils
-
-    assert set(cityseg_utils.__all__) <= MODULES.keys()
+def test_every_room_is_in_the_list_and_nothing_else():
+    rooms = {name.split(".")[0] for name in MODULES} - {"__init__"}
+    assert set(cityseg_utils.__all__) == rooms
 
 
 # -- one list of dependencies ---------------------------------------------------------------------
@@ -154,9 +160,16 @@ def test_every_locked_package_has_one_version_and_hashes():
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in hashes), requirement
 
 
-def every_dependency():
-    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCKED_EXTRAS = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text())
+
+
+def dependencies(*lists):
     return [Requirement(text) for texts in lists for text in texts]
+
+
+def every_dependency():
+    return dependencies(PROJECT["dependencies"], *(EXTRAS[name] for name in LOCKED_EXTRAS))
 
 
 @pytest.mark.parametrize("wanted", every_dependency(), ids=lambda wanted: wanted.name)
@@ -176,3 +189,46 @@ def test_every_dependency_has_a_lower_bound_once():
     assert len(names) == len(set(names))
     for requirement in every_dependency():
         assert any(part.operator in (">=", "==", "~=") for part in requirement.specifier)
+
+
+def test_extras_that_are_not_locked_agree_with_the_lock():
+    ranges = {wanted.name: wanted.specifier for wanted in every_dependency()}
+    rest = dependencies(*(EXTRAS[name] for name in EXTRAS.keys() - set(LOCKED_EXTRAS)))
+    assert [wanted.name for wanted in rest] == ["tensorflow"]  # [and-cuda]
+    assert all(wanted.specifier == ranges[wanted.name] for wanted in rest)
+
+
+def sources():
+    """The package's modules and the lessons' code cells, as what Python reads."""
+    for path in MODULES.values():
+        yield path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        yield from map(TransformerManager().transform_cell, code)
+
+
+def test_all_that_is_imported_is_declared():
+    """Not only there because something else needs it."""
+    nodes = [node for source in sources() for node in ast.walk(ast.parse(source))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    modules = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"cityseg_utils"}
+    assert {"numpy", "cv2", "tensorflow"} <= modules
+    declared = {wanted.name for wanted in dependencies(PROJECT["dependencies"])}
+    known = packages_distributions()
+    for module in modules:
+        assert {canonicalize_name(name) for name in known[module]} & declared, module
+
+
+def test_the_versions_of_colab_are_those_of_what_it_ships():
+    """All that the course needs but what its first cell installs, and the kernel."""
+    lines = (ROOT / "tests" / "colab.txt").read_text().splitlines()
+    shipped = dependencies([line for line in lines if not line.startswith("#")])
+    needed = {wanted.name: wanted for wanted in dependencies(PROJECT["dependencies"])}
+    installed = {"cityscapesscripts", "segmentation-models", "simplejpeg"}
+    assert {wanted.name for wanted in shipped} == needed.keys() - installed | {"ipykernel"}
+    for wanted in shipped:
+        (pin,) = wanted.specifier
+        assert pin.operator == "=="
+        assert wanted.name == "ipykernel" or pin.version in needed[wanted.name].specifier

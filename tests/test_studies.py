@@ -7,12 +7,11 @@ import sys
 import pandas as pd
 import pytest
 
-from cityseg_utils import experiments, storage, studies
+from cityseg_utils import experiments, studies
 from cityseg_utils.studies import EVERY, STUDIES
 
 # Those whose budget is time, not frames.
 TIMED = {"recipe", "architectures", "real networks"}
-STORED = [name for name, study in STUDIES.items() if studies.results(study).exists()]
 
 
 def test_one_name_is_one_recipe_in_each_file():
@@ -28,7 +27,7 @@ def test_all_of_a_study_have_the_same_budget_of_frames(name):
     assert len(budgets) == 1
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", STUDIES)
 def test_stored_runs_are_of_these_recipes(name):
     table = studies.read(name)
     for (configuration, _), row in table.iterrows():
@@ -54,7 +53,7 @@ def test_every_claim_has_three_seeds(name):
 def test_every_stored_row_belongs_to_a_study():
     for on in ("minicity", "camvid"):
         names = {name for study in STUDIES.values() if study.on == on for name in study.recipes}
-        stored = experiments.read(storage.home() / "results" / f"{on}.csv")
+        stored = experiments.read(studies.RESULTS / f"{on}.csv")
         assert set(stored.index.get_level_values(0)) <= names
 
 
