@@ -109,7 +109,7 @@ class _Cell:
         # One picture tells a data set from the same one drawn at another size.
         shape = storage.read_picture(val["mask"].iloc[0], color=False).shape
         start = recipes.first_weights_digest(recipe)
-        # The fastest precision is another one elsewhere, and the recipe is the same.
+        # In whatever precision, it is the recipe of the stored runs, which had this one.
         same = recipe.but(first_weights=None, precision="mixed_bfloat16")
         settings = (repr(same), start, frames, shape)
         self.settings = _digest(*settings, scheme.names, scheme.ids, scheme.void_ids)
