@@ -295,5 +295,5 @@ def test_stored_runs_are_of_today_s_recipes():
     study, table = studies.STUDIES["losses"], studies.read("losses")
     train, val, scheme = study.data()
     for name, recipe in study.recipes.items():
-        cell = experiments._Cell(name, recipe, 0, train, val, scheme)
+        cell = experiments._Cell(name, recipe, 0, train[name], val, scheme)
         assert cell.settings == table.loc[(name, 0), "settings"]
