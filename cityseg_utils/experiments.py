@@ -109,7 +109,9 @@ class _Cell:
         # One picture tells a data set from the same one drawn at another size.
         shape = storage.read_picture(val["mask"].iloc[0], color=False).shape
         start = recipes.first_weights_digest(recipe)
-        settings = (repr(recipe.but(first_weights=None)), start, frames, shape)
+        # In whatever precision, it is the recipe of the stored runs, which had this one.
+        same = recipe.but(first_weights=None, precision="mixed_bfloat16")
+        settings = (repr(same), start, frames, shape)
         self.settings = _digest(*settings, scheme.names, scheme.ids, scheme.void_ids)
         self.digest = _digest(name, seed, self.settings)
 
@@ -150,6 +152,7 @@ class _Cell:
             "val frames": len(self.val),
             "recipe": str(self.recipe),
             "settings": self.settings,
+            "precision": trained.precision,
             "machine": f"{_cores()} of {os.cpu_count()} cores, {platform.machine()}",
             "date": time.strftime("%Y-%m-%d"),
         }
@@ -222,7 +225,13 @@ def _claimed(path: Path):
 
 
 def read(results: Path | str) -> pd.DataFrame:
-    """Return a results file, indexed by configuration and seed; empty if there is none."""
+    """Return a results file, indexed by configuration and seed.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is no table of results.
+    """
     try:
         # Names such as 0.001 or None are no numbers and not missing.
         words = {"configuration": str, "settings": str}
@@ -230,16 +239,24 @@ def read(results: Path | str) -> pd.DataFrame:
             results, float_precision="round_trip", dtype=words, keep_default_na=False, na_values=""
         )
         return table.astype(words).set_index(["configuration", "seed"])
-    except FileNotFoundError:
-        return pd.DataFrame(
-            columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []])
-        )
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{results}: there are no results yet. Name the file that they are in, or do the runs "
+            "with experiments.run"
+        ) from error
     except (KeyError, ValueError, OSError) as error:
         raise DataError(f"{results}: is no table of results: {error}") from error
 
 
+def _so_far(results: Path) -> pd.DataFrame:
+    """Return what a runner finds, which may be no file."""
+    if results.exists():
+        return read(results)
+    return pd.DataFrame(columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []]))
+
+
 def _wanted(results: Path, cells: dict) -> pd.DataFrame:
-    table = read(results)
+    table = _so_far(results)
     table = table.loc[[key for key in cells if key in table.index]]
     for key, settings in table["settings"].items():
         if settings != cells[key].settings:
@@ -254,7 +271,7 @@ def _note(results: Path, row: dict) -> None:
     """Add a row; the file is never seen half-written, and no runner overwrites another's row."""
     with (results.with_name(f".{results.name}.lock")).open("w") as file:
         flock(file, LOCK_EX)
-        table = read(results)
+        table = _so_far(results)
         row = pd.DataFrame([row]).set_index(["configuration", "seed"])
         if row.index[0] in table.index:  # of a runner with the same recipe, or an older one
             return

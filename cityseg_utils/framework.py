@@ -7,12 +7,18 @@ so ``import cityseg_utils`` has to come before ``import tensorflow``.
 
 import ctypes
 import os
+import platform
 import sys
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from io import StringIO
+from itertools import chain
+from pathlib import Path
 from types import ModuleType
 
 from cityseg_utils.errors import FrameworkError
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 _TRUE = ("1", "true", "True")
 _HOW = (
@@ -20,6 +26,26 @@ _HOW = (
     "imported with Keras 3.\nRestart the kernel and put this line at the top, before anything that "
     "imports TensorFlow:\n\n    import cityseg_utils"
 )
+# What TensorFlow refuses to do on a GPU once deterministic operations are asked for, from the
+# messages of its kernels; the gradients of BatchNorm only where its averages are frozen.
+_NONDETERMINISTIC = {
+    "AdjustContrast",
+    "AdjustContrastv2",
+    "Bincount",
+    "CropAndResizeGradBoxes",
+    "CropAndResizeGradImage",
+    "DenseBincount",
+    "Dilation2DBackpropFilter",
+    "Dilation2DBackpropInput",
+    "FakeQuantWithMinMaxVarsGradient",
+    "FakeQuantWithMinMaxVarsPerChannelGradient",
+    "FusedBatchNormGrad",
+    "FusedBatchNormGradV2",
+    "FusedBatchNormGradV3",
+    "MaxPoolGradWithArgmax",
+    "ResizeNearestNeighborGrad",
+    "SparseTensorDenseMatMul",
+}
 
 
 def choose_keras() -> None:
@@ -36,6 +62,10 @@ def choose_keras() -> None:
     os.environ["SM_FRAMEWORK"] = "tf.keras"
     # Failures reach Python as exceptions; the log would only frighten machines without a GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow leaves oneDNN off on processors with AVX2 alone, where it saves a training step
+        # a fifth of its processor time (benchmarks/steps.py).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def load_tensorflow() -> ModuleType:
@@ -89,12 +119,114 @@ def load_segmentation_models() -> ModuleType:
     return sm
 
 
+def precision(wanted: str = "auto") -> str:
+    """Return the Keras policy of a training: the wanted one, or the fastest on this machine.
+
+    Parameters
+    ----------
+    wanted : str
+        One of `PRECISIONS`, or ``"auto"``: what the environment variable ``CITYSEG_PRECISION``
+        says; without it bfloat16 where the processor multiplies it and oneDNN may use that, on a
+        GPU the half precision that its tensor cores have, else float32.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if wanted == "auto":
+        wanted = os.environ.get("CITYSEG_PRECISION") or "auto"
+    if wanted not in ("auto", *PRECISIONS):
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"precision and CITYSEG_PRECISION must be auto, {known}, not {wanted!r}")
+    if wanted != "auto":
+        return wanted
+    details = load_tensorflow().config.experimental.get_device_details
+    capabilities = [details(gpu).get("compute_capability", (0, 0)) for gpu in _gpus()]
+    cpuinfo = Path("/proc/cpuinfo")
+    return _fastest(capabilities, cpuinfo.read_text() if cpuinfo.exists() else "")
+
+
+def _fastest(capabilities: list[tuple[int, int]], cpuinfo: str) -> str:
+    """Choose by NVIDIA's compute capability of each GPU, or by what Linux says of the processor."""
+    if capabilities:
+        if min(capabilities) >= (8, 0):
+            return "mixed_bfloat16"
+        return "mixed_float16" if min(capabilities) >= (7, 0) else "float32"
+    native = not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpuinfo.split())
+    # Without oneDNN bfloat16 is emulated; and so it is on every system but Linux.
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") in _TRUE
+    return "mixed_bfloat16" if native and onednn else "float32"
+
+
+def _gpus() -> list:
+    return load_tensorflow().config.get_visible_devices("GPU")
+
+
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and ask TensorFlow for deterministic operations.
 
     Two runs with one seed on one machine then give the same numbers. Another machine, another
-    number of cores or another TensorFlow may still round differently.
+    number of cores or another TensorFlow may still round differently. With a GPU, on which not
+    every operation can be deterministic, :func:`deterministic` asks for each training.
     """
     tf = load_tensorflow()
     tf.keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+    if not _gpus():
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def deterministic(model, gpu: bool | None = None):
+    """Train a compiled model with deterministic operations, or say which one a GPU lacks.
+
+    Parameters
+    ----------
+    model : keras.Model
+    gpu : bool, optional
+        Whether it is trained on a GPU; default: if TensorFlow sees one. If not, all is left to
+        :func:`set_seed`.
+    """
+    if not (bool(_gpus()) if gpu is None else gpu):
+        yield
+        return
+    from tensorflow.python.framework import config  # the public one cannot be switched off
+
+    if missing := nondeterministic_operations(model):
+        _say_once(
+            f"on a GPU TensorFlow has no deterministic {', '.join(missing)}: two runs with one "
+            "seed may differ a little"
+        )
+    before = config.is_op_determinism_enabled()
+    switch = {True: config.enable_op_determinism, False: config.disable_op_determinism}
+    switch[not missing]()
+    try:
+        yield
+    finally:
+        switch[before]()
+
+
+def nondeterministic_operations(model) -> list[str]:
+    """Return what of a compiled model's training step a GPU cannot do the same way twice.
+
+    Looks at the graph of the network, its loss, their gradients and the metrics; needs no GPU.
+    """
+    tf = load_tensorflow()
+
+    def step(images, truth):  # all but the optimizer, which takes longest to trace
+        with tf.GradientTape() as tape:
+            answer = model(images, training=True)
+            loss = model.compute_loss(images, truth, answer)
+        model.compute_metrics(images, truth, answer, None)
+        return tape.gradient(loss, model.trainable_variables)
+
+    batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
+    graph = tf.function(step).get_concrete_function(*batch).graph.as_graph_def()
+    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
+    found = {node.op for node in nodes if not node.attr["is_training"].b}
+    return sorted(found & _NONDETERMINISTIC)
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import losses, models, pipeline, training
+from cityseg_utils import framework, losses, models, pipeline, training
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow, set_seed
 from cityseg_utils.labels import ClassScheme
@@ -30,6 +30,22 @@ LOSSES = (
     "focal",
 )
 SCHEDULES = ("constant", "cosine", "one cycle", "rising")
+
+# What the settings of a recipe may be; nothing compares to NaN.
+_WORDS = {
+    "architecture": models.ARCHITECTURES,
+    "loss": LOSSES,
+    "schedule": SCHEDULES,
+    "precision": ("auto", *framework.PRECISIONS),
+}
+_NUMBERS = (
+    ("batch_size steps", "a whole number from 1", lambda x: x >= 1 and x % 1 == 0),
+    ("refresh", "a whole number from 0", lambda x: x >= 0 and x % 1 == 0),
+    ("learning_rate seconds", "a number above 0", lambda x: 0 < x < math.inf),
+    ("weight_decay repeat", "a number from 0", lambda x: 0 <= x < math.inf),
+    ("average batch_norm_momentum", "from 0 to less than 1", lambda x: 0 <= x < 1),
+    ("size", "two numbers above 0", lambda x: len(x) == 2 and min(x) > 0),
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Recipe:
     refresh : int
         Batches of plain train frames from which BatchNorm's averages are computed anew at the end.
     precision : str
-        Keras's name: ``"float32"``, or ``"mixed_bfloat16"``, faster on recent CPUs and GPUs.
+        As for `framework.precision`: by default what is fastest where the training runs.
     steps, seconds : number, optional
         The budget; one of the two. Seconds count from after the first step, which compiles.
     """
@@ -84,14 +100,20 @@ class Recipe:
     schedule: str = "cosine"
     average: float = 0.0
     refresh: int = 30
-    precision: str = "mixed_bfloat16"
+    precision: str = "auto"
     steps: int | None = None
     seconds: float | None = None
 
     def __post_init__(self):
-        for what, known in (("loss", LOSSES), ("schedule", SCHEDULES)):
+        for what, known in _WORDS.items():
             if getattr(self, what) not in known:
                 raise ValueError(f"{what} must be one of {known}, got {getattr(self, what)!r}")
+        for names, kind, holds in _NUMBERS:
+            for what in names.split():
+                value = getattr(self, what)
+                if value is not None and not holds(value):
+                    raise ValueError(f"{what} must be {kind}, got {value}")
+        models._check_size(self.architecture, *self.size)
 
     def but(self, **changes) -> "Recipe":
         """Return the same recipe with some changes."""
@@ -120,12 +142,15 @@ class Trained:
         Time of training alone, without the first step.
     losses : ``(steps,)``
         The loss of each step.
+    precision : str
+        The one that "auto" came to.
     """
 
     model: object
     steps: int
     seconds: float
     losses: np.ndarray
+    precision: str
 
 
 def rate(recipe: Recipe, progress: float) -> float:
@@ -205,15 +230,22 @@ def train(
         Decides first weights, order and augmentation.
     progress : callable, optional
         Called after each step with its number and the share of the budget that is used.
+
+    Raises
+    ------
+    CitysegError
+        Whatever was wrong with a file of the data set.
     """
     if (recipe.steps is None) == (recipe.seconds is None):
         raise ValueError("a recipe needs a budget: either steps=... or seconds=...")
     set_seed(seed)
     data, loss = make_data(recipe, pairs, scheme, seed), _loss_for(recipe, pairs, scheme)
-    with _precision(recipe):
+    with _precision(recipe) as precision:
         model = make_model(recipe, scheme.num_classes)
-        noted = _loop(recipe, model, data, loss, progress)
-    return Trained(_plain(recipe, model, pairs, scheme, seed), *noted)
+        model.compile(_optimizer(recipe), loss)
+        with framework.deterministic(model):
+            noted = _loop(recipe, model, data, progress)
+    return Trained(_plain(recipe, model, pairs, scheme, seed), *noted, precision)
 
 
 def fit(
@@ -290,9 +322,10 @@ def _loss_for(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme):
 @contextmanager
 def _precision(recipe: Recipe):
     before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(recipe.precision)
+    precision = framework.precision(recipe.precision)
+    tf.keras.mixed_precision.set_global_policy(precision)
     try:
-        yield
+        yield precision
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
 
@@ -313,15 +346,14 @@ def _optimizer(recipe: Recipe):
     if recipe.weight_decay:
         kind, settings["weight_decay"] = tf.keras.optimizers.AdamW, recipe.weight_decay
     optimizer = kind(rate(recipe, 0), **settings)
-    if recipe.precision == "mixed_float16":
+    if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
         return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
+def _loop(recipe, model, data, progress) -> tuple[int, float, np.ndarray]:
     """Learn from batch after batch until the budget is used."""
-    optimizer = _optimizer(recipe)
-    model.compile(optimizer, loss)
+    optimizer = model.optimizer
     noted, start, used = [], None, 0.0
     for images, masks in _endless(data):
         optimizer.learning_rate = rate(recipe, used)
@@ -341,8 +373,12 @@ def _loop(recipe, model, data, loss, progress) -> tuple[int, float, np.ndarray]:
 
 
 def _endless(data):
-    while True:
-        yield from data
+    """Yield batch after batch; what is wrong with a frame is said in its own words alone."""
+    try:
+        while True:
+            yield from data
+    except tf.errors.OpError as error:
+        raise data.frames.fault or error from None
 
 
 def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) -> np.ndarray:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from cityseg_utils import models, recipes, training
 from cityseg_utils.augmentation import Flip
 from cityseg_utils.datasets import find_pairs
+from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import CAMVID, CITYSCAPES
 from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
@@ -55,10 +56,37 @@ def test_a_recipe_says_what_differs_from_the_default():
     assert Recipe(steps=9).but(steps=7) == Recipe(steps=7)
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"schedule": "random"}])
-def test_unknown_words_are_refused_at_once(wrong):
-    with pytest.raises(ValueError, match="must be one of"):
-        Recipe(**wrong)
+@pytest.mark.parametrize("what", ["loss", "schedule", "architecture", "precision"])
+def test_unknown_words_are_refused_at_once(what):
+    with pytest.raises(ValueError, match=f"{what} must be one of"):
+        Recipe(**{what: "random"})
+
+
+@pytest.mark.parametrize(
+    ("what", "values"),
+    {
+        "steps": [0, -1, 2.5, np.nan, np.inf],
+        "seconds": [0, -1.0, np.nan, np.inf],
+        "learning_rate": [0, -1e-3, np.nan, np.inf],
+        "weight_decay": [-1e-4, np.nan],
+        "batch_size": [0, -8, 1.5],
+        "refresh": [-1, 0.5],
+        "repeat": [-0.1, np.nan],
+        "average": [-0.1, 1, 1.5, np.nan],
+        "batch_norm_momentum": [-0.1, 1, np.nan],
+        "size": [(0, 128), (-32, 128), (128,), (128, 100), (100, 128)],
+    }.items(),
+)
+def test_numbers_that_make_no_sense_are_refused_at_once(what, values):
+    for value in values:
+        with pytest.raises(ValueError, match=what if what != "size" else "size|multiples of 32"):
+            Recipe(**{what: value})
+
+
+def test_pspnet_sees_multiples_of_48():
+    assert Recipe("PSPNet", size=(96, 192)).size == (96, 192)
+    with pytest.raises(ValueError, match="PSPNet needs multiples of 48"):
+        Recipe("PSPNet", size=(64, 128))
 
 
 @pytest.mark.parametrize("budget", [{}, {"steps": 3, "seconds": 1.0}])
@@ -141,9 +169,32 @@ def test_the_reference_is_a_place_to_start_for_other_classes():
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_half_precision_of_graphics_cards(train_pairs):
-    result = recipes.train(SMALL.but(precision="mixed_float16"), train_pairs, CITYSCAPES)
+def test_auto_is_what_the_machine_asks_for(train_pairs, monkeypatch):
+    """Half precision of graphics cards, for which the loss is scaled."""
+    monkeypatch.setenv("CITYSEG_PRECISION", "mixed_float16")
+    result = recipes.train(SMALL, train_pairs, CITYSCAPES)
+    assert result.precision == "mixed_float16"
     assert np.isfinite(result.losses).all()
+    with recipes._precision(SMALL):
+        assert isinstance(recipes._optimizer(SMALL), tf.keras.mixed_precision.LossScaleOptimizer)
+
+
+def test_a_recipe_that_names_its_precision_keeps_it(train_pairs, monkeypatch):
+    monkeypatch.setenv("CITYSEG_PRECISION", "mixed_float16")
+    exact = SMALL.but(precision="float32", steps=1, refresh=0)
+    assert recipes.train(exact, train_pairs, CITYSCAPES).precision == "float32"
+
+
+def test_a_damaged_frame_is_named_in_a_few_lines(train_pairs, tmp_path):
+    damaged = tmp_path / "frame.png"
+    damaged.write_bytes(train_pairs["image"].iloc[5].read_bytes()[:500])
+    pairs = train_pairs.assign(
+        image=[*train_pairs["image"].iloc[:5], damaged, *train_pairs["image"].iloc[6:]]
+    )
+    with pytest.raises(DataError, match=r"frame\.png") as caught:
+        recipes.train(SMALL, pairs, CITYSCAPES)
+    assert len(str(caught.value).splitlines()) < 4
+    assert caught.value.__suppress_context__
 
 
 def test_fit_notes_every_epoch_and_is_reused(train_pairs, tiny_city, own_home):
