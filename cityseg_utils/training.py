@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -409,7 +410,8 @@ def predict(
 
 def _batches(model, images, size: Size | None, batch_size: int):
     """Yield what size the network sees, and so many pictures of which it sees that size."""
-    groups = groupby(map(_as_image, images), lambda x: size or nearest_size(model, x.shape[:2]))
+    nearest = cache(partial(nearest_size, model))
+    groups = groupby(map(_as_image, images), lambda x: size or nearest(x.shape[:2]))
     for seen, group in groups:
         while pictures := list(islice(group, batch_size)):
             yield seen, pictures
