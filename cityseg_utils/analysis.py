@@ -197,7 +197,7 @@ class Calibration:
         return pd.DataFrame(columns, index)
 
     def expected_error(self) -> float:
-        """Count an image: ``(H, W)`` train ids, ``(H, W, C)`` probabilities; void is left out."""
+        """Return the mean gap between confidence and accuracy, each bin by its share of pixels."""
         table = self.table()
         gap = (table["confidence"] - table["accuracy"]).abs()
         return float((gap * table["share"]).sum())

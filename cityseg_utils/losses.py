@@ -1,5 +1,7 @@
 """Losses that leave void out and are fair to classes that a batch does not hold."""
 
+from functools import partial
+
 from cityseg_utils.framework import load_tensorflow
 
 tf = load_tensorflow()
@@ -30,6 +32,7 @@ def soft_counts(truth, probabilities):
     )
 
 
+@tf.keras.utils.register_keras_serializable("cityseg_utils")
 class DiceLoss(tf.keras.losses.Loss):
     """One minus the soft Dice coefficient, averaged over the classes that the batch holds.
 
@@ -57,6 +60,7 @@ class DiceLoss(tf.keras.losses.Loss):
         return {"name": self.name}
 
 
+@tf.keras.utils.register_keras_serializable("cityseg_utils")
 class CrossEntropy(tf.keras.losses.Loss):
     """Mean negative log-likelihood over labelled pixels.
 
@@ -103,6 +107,7 @@ def class_weights(pixels, largest: float = 5.0) -> list[float]:
     return [min(largest, (commonest / max(number, 1)) ** 0.5) for number in map(float, pixels)]
 
 
+@tf.keras.utils.register_keras_serializable("cityseg_utils")
 class SumOfLosses(tf.keras.losses.Loss):
     """A weighted sum of losses, such as cross-entropy plus Dice.
 
@@ -127,13 +132,12 @@ class SumOfLosses(tf.keras.losses.Loss):
         return tf.add_n([weight * loss(y_true, y_pred) for weight, loss in pairs])
 
     def get_config(self) -> dict:
-        parts = [tf.keras.losses.serialize(loss) for loss in self.losses]
+        parts = [tf.keras.losses.serialize(loss, use_legacy_format=True) for loss in self.losses]
         return {"losses": parts, "weights": self.weights, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict) -> "SumOfLosses":
         """Make the loss again from :meth:`get_config`."""
-        own = {kind.__name__: kind for kind in (DiceLoss, CrossEntropy)}
-        with tf.keras.utils.custom_object_scope(own):
-            losses = [tf.keras.losses.deserialize(part) for part in config["losses"]]
-        return cls(**{**config, "losses": losses})
+        # The older format, as Keras reads no newer one within an .h5 file.
+        read = partial(tf.keras.losses.deserialize, use_legacy_format=True)
+        return cls(**{**config, "losses": map(read, config["losses"])})

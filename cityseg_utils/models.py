@@ -3,11 +3,10 @@
 import hashlib
 import math
 import time
-import zlib
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -68,7 +67,7 @@ def build_model(
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
-    _check_size(architecture, *input_shape[:2])
+    check_size(architecture, *input_shape[:2])
     sm = load_segmentation_models()
     try:
         model = getattr(sm, architecture)(
@@ -99,7 +98,8 @@ def build_model(
     return model
 
 
-def _check_size(architecture: str, height: int | None, width: int | None) -> None:
+def check_size(architecture: str, height: int | None, width: int | None) -> None:
+    """Raise a ValueError unless an architecture can take images of that size; None is any."""
     if architecture == "PSPNet":
         if height is None or width is None or height % 48 or width % 48:
             raise ValueError(f"PSPNet needs multiples of 48, got {height} x {width}")
@@ -108,6 +108,56 @@ def _check_size(architecture: str, height: int | None, width: int | None) -> Non
             f"height and width must be multiples of 32, got {height} x {width}: the encoder "
             "halves them five times"
         )
+
+
+def check_fits(model, size: Size) -> None:
+    """Raise a ValueError unless a network, of whatever kind, can take images of that size."""
+    own = _own_size(model)
+    if any(side is not None and side != n for side, n in zip(own, size, strict=True)):
+        raise ValueError(f"{model.name!r} takes images of {own}, got {tuple(size)} (height, width)")
+    if not _fits(model, size):
+        n = _divisor(model)
+        raise ValueError(
+            f"height and width must be multiples of {n}, got {size[0]} x {size[1]}: "
+            f"{model.name!r} halves them {n.bit_length() - 1} times"
+        )
+
+
+def nearest_size(model, size: Size) -> Size:
+    """Return the (height, width) nearest to `size` that a network can take."""
+    own = _own_size(model)
+    if None not in own:
+        return own
+    n = _divisor(model)
+    sides = (max(n, n * round(side / n)) for side in size)
+    return tuple(fixed or side for fixed, side in zip(own, sides, strict=True))
+
+
+def _own_size(model) -> tuple[int | None, int | None]:
+    return getattr(model, "input_shape", (None,) * 4)[1:3]
+
+
+def _fits(model, size: Size) -> bool:
+    kind = tf.keras.layers.Concatenate
+    joints = [x for x in model.layers if isinstance(x, kind) and x.axis in (-1, 3)]
+    try:
+        joined = {layer.name: layer.input for layer in joints}
+        shapes = tf.keras.Model(model.input, {**joined, "": model.output}).compute_output_shape(
+            (1, *size, 3)
+        )
+    except ValueError:
+        return False
+    except (AttributeError, NotImplementedError):  # no graph of layers, so nobody can tell
+        return True
+    # Keras itself compares no sizes where layers are concatenated.
+    together = (len({tuple(shape[:3]) for shape in shapes[name]}) == 1 for name in joined)
+    return min(size) > 0 and all(together)
+
+
+def _divisor(model) -> int:
+    """Return the power of two, 32 at most, that must divide the sides of a network's images."""
+    # 64 + 5 n is an odd multiple of n, halved into sides that fit neither rounded up nor down.
+    return next((n for n in (1, 2, 4, 8, 16) if _fits(model, (64 + 5 * n,) * 2)), 32)
 
 
 def unfreeze(model) -> None:
@@ -173,9 +223,7 @@ def load_weights(model, path: Path | str) -> None:
     DataError
         If the file is missing or damaged, or belongs to another architecture.
     """
-    weights = _read(path)
-    _check_shapes(model, weights, path, len(weights))
-    model.set_weights(weights)
+    model.set_weights(_read(model, path))
 
 
 def load_matching(model, path: Path | str) -> None:
@@ -188,11 +236,7 @@ def load_matching(model, path: Path | str) -> None:
     DataError
         If the file is missing or damaged, or belongs to another architecture.
     """
-    weights, own = _read(path), model.get_weights()
-    _check_shapes(model, weights, path, len(own) - 2)
-    if weights[-1].shape != own[-1].shape:
-        weights[-2:] = own[-2:]  # the last convolution's kernel and bias
-    model.set_weights(weights)
+    model.set_weights(_read(model, path, free=2))  # the last convolution's kernel and bias
 
 
 def save_small(model, path: Path | str) -> None:
@@ -275,22 +319,54 @@ def _check_published(path: Path) -> None:
 def _opened(path: Path | str):
     """Open an npz file; whatever is wrong with it, then or later, is a DataError."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        if not Path(path).is_file():  # nor may a pipe, which would be waited for for ever
+            raise FileNotFoundError("there is no such file")
+        with ZipFile(path) as stored:
             yield stored
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a dozen kinds, of zipfile, NumPy and the decoders
         raise DataError(f"{path}: cannot be read as weights: {error}") from error
 
 
-def _read(path: Path | str) -> list[np.ndarray]:
+def _read(model, path: Path | str, free: int = 0) -> list[np.ndarray]:
+    """Return weights for a model, whose shapes are compared before any array is unpacked.
+
+    Unless the last `free` arrays have the model's shapes too, its own stand in for them.
+    """
+    own = model.get_weights()
     with _opened(path) as stored:
-        scaled = {name.removesuffix(" scale") for name in stored.files if " " in name}
-        names = [name for name in stored.files if " " not in name]
+        headers = {name.removesuffix(".npy"): _header(stored, name) for name in stored.namelist()}
+        names = [name for name in headers if " " not in name]
         names.sort(key=lambda name: int(name.removeprefix("arr_")))
-        return [stored[k] * stored[f"{k} scale"] if k in scaled else stored[k] for k in names]
+        found = [(headers[name], headers.get(f"{name} scale")) for name in names]
+        fits = [x in _headers_of(weight) for x, weight in zip(found, own, strict=False)]
+        if len(found) != len(own) or not all(fits[: len(own) - free]):
+            k = fits.index(False) if False in fits else len(fits)
+            first = f"weight {k} is {found[k][0]}" if k < len(found) else f"it ends after {k}"
+            raise DataError(
+                f"{path}: holds the weights of another architecture than {model.name!r}: {first}"
+            )
+        kept = [] if all(fits) else own[-free:]
+        return [_array(stored, name) for name in names[: len(own) - len(kept)]] + kept
 
 
-def _check_shapes(model, weights: list[np.ndarray], path: Path | str, number: int) -> None:
-    """Refuse weights unless they are as many as the model's, and `number` have its shapes."""
-    found, own = ([tuple(x.shape) for x in arrays] for arrays in (weights, model.weights))
-    if len(found) != len(own) or found[:number] != own[:number]:
-        raise DataError(f"{path}: holds the weights of another architecture than {model.name!r}")
+def _headers_of(weight: np.ndarray) -> tuple:
+    """Return what a file may say of a weight and its scale: as it is, or with 8 bits."""
+    scale = f"{weight.shape[-1:]} float32"
+    return (f"{weight.shape} {weight.dtype}", None), (f"{weight.shape} int8", scale)
+
+
+def _header(stored: ZipFile, name: str) -> str:
+    with stored.open(name) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is no array of numbers")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return f"{shape} {dtype}"
+
+
+def _array(stored: ZipFile, name: str) -> np.ndarray:
+    with stored.open(f"{name}.npy") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    scale = f"{name} scale"
+    return array * _array(stored, scale) if f"{scale}.npy" in stored.namelist() else array

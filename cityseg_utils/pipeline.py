@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import storage
-from cityseg_utils.errors import CitysegError, DataError, StorageError
+from cityseg_utils.errors import CitysegError, DataError, ShapeError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
-from cityseg_utils.preprocessing import Size, affine, read_image, read_mask
+from cityseg_utils.preprocessing import Size, affine, read_image, read_mask, resize_pair
 
 tf = load_tensorflow()
 
@@ -41,7 +41,7 @@ class Frames:
     epoch : int
         The number of the next pass over the frames; with the seed it decides the order.
     fault : CitysegError or None
-        What went wrong in a loading thread, kept because TensorFlow replaces the exception.
+        What went wrong in a loading thread in this pass, for TensorFlow replaces the exception.
     """
 
     def __init__(self, pairs: pd.DataFrame, scheme: ClassScheme, size: Size, cache: str | None):
@@ -95,8 +95,12 @@ class Frames:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(self.images[number], self.size)
-        return image, read_mask(self.masks[number], self.scheme, self.size)
+        files = self.images[number], self.masks[number]
+        image, mask = read_image(files[0]), read_mask(files[1], self.scheme)
+        try:
+            return resize_pair(image, mask, self.size)
+        except ShapeError as error:
+            raise ShapeError(f"{files[0]} and {files[1]}: {error}") from None
 
     def _open_disk(self) -> tuple[np.ndarray, np.ndarray]:
         with self._opening:
@@ -179,7 +183,7 @@ def make_dataset(
     scale, offset = affine(normalization)
 
     def numbers() -> Iterator[tuple[int, int]]:
-        epoch, frames.epoch = frames.epoch, frames.epoch + 1
+        epoch, frames.epoch, frames.fault = frames.epoch, frames.epoch + 1, None
         order = frame_order(len(frames), seed, epoch) if shuffle else range(len(frames))
         for number in order:
             yield number, epoch

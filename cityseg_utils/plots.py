@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from cityseg_utils.labels import VOID, ClassScheme
 
 DPI = 80
+STYLES = ("o-", "s--", "^-.", "d:", "v-", "x--")
 
 
 def in_notebook() -> bool:
@@ -45,6 +46,20 @@ def show(figure: Figure, alt: str, publish: Callable | None = None) -> None:
     plt.close(figure)
     bundle = {"image/jpeg": content.getvalue(), "text/plain": alt}
     (publish or display)(bundle, raw=True, metadata={"image/jpeg": {"alt": alt}})
+
+
+def literal(text) -> str:
+    r"""Return what a figure must be given to show a text as it stands.
+
+    To matplotlib $ begins a formula and _ a name that no legend shows; bytes of a file's name that
+    are no UTF-8 it cannot draw.
+    """
+    text = str(text).encode(errors="replace").decode().replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _literals(texts) -> list[str]:
+    return [literal(text) for text in texts]
 
 
 def overlay(
@@ -81,9 +96,9 @@ def grid(
             axes[r, c].imshow(picture, cmap="gray", interpolation="nearest", aspect="auto")
             axes[r, c].set(xticks=[], yticks=[])
             if r == 0:
-                axes[r, c].set_title(columns[c], fontsize=11)
+                axes[r, c].set_title(literal(columns[c]), fontsize=11)
         if rows is not None:
-            axes[r, 0].set_ylabel(rows[r], fontsize=10)
+            axes[r, 0].set_ylabel(literal(rows[r]), fontsize=10)
     figure.tight_layout(pad=0.4)
     return figure
 
@@ -94,7 +109,7 @@ def add_legend(
     """Add names and colours of the classes that occur in `masks` below a figure."""
     present = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
     handles = [
-        Patch(facecolor=scheme.palette[k] / 255, edgecolor="black", label=scheme.names[k])
+        Patch(facecolor=scheme.palette[k] / 255, edgecolor="black", label=literal(scheme.names[k]))
         for k in present
         if k != VOID
     ]
@@ -159,37 +174,29 @@ def curves(history: pd.DataFrame, epochs: int | None = None) -> Figure:
 def bars(values: pd.Series, title: str, unit: str = "", log: bool = False) -> Figure:
     """Draw one horizontal bar per entry, its number beside it; NaN is written as absent."""
     figure, axis = plt.subplots(figsize=(8, 0.26 * len(values) + 0.9))
-    axis.barh([str(name) for name in values.index], values.fillna(0), color="#4477aa")
+    axis.barh(range(len(values)), values.fillna(0), color="#4477aa")
     for k, value in enumerate(values):
-        text = " absent" if pd.isna(value) else f" {value:.3g}{unit}"
+        text = " absent" if pd.isna(value) else literal(f" {value:.3g}{unit}")
         axis.text(0 if pd.isna(value) else value, k, text, va="center", fontsize=9)
     if log:
         axis.set_xscale("log")
-    axis.set_title(title)
-    axis.invert_yaxis()
     axis.margins(x=0.15)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    return figure
+    return _by_rows(figure, values.index, title)
 
 
 def mean_bars(groups: pd.DataFrame, title: str) -> Figure:
     """Draw grouped horizontal bars: one group per row, one hatch and colour per column."""
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(groups) + 1))
-    colors, hatches = ("#4477aa", "#ee6677", "#228833", "#ccbb44"), ("", "//", "..", "xx")
+    # Seven colours and four hatches: 28 columns differ.
+    colors = cycle(("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"))
+    hatches = cycle(("", "//", "..", "xx"))
     thick = 0.8 / groups.shape[1]
     for k, column in enumerate(groups):
         places = np.arange(len(groups)) + (k - (groups.shape[1] - 1) / 2) * thick
-        axis.barh(
-            places, groups[column].fillna(0), thick, label=column, color=colors[k], hatch=hatches[k]
-        )
-    axis.set_yticks(range(len(groups)), [str(name) for name in groups.index])
-    axis.set_title(title)
-    axis.invert_yaxis()
+        look = {"label": literal(column), "color": next(colors), "hatch": next(hatches)}
+        axis.barh(places, groups[column].fillna(0), thick, **look)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    return figure
+    return _by_rows(figure, groups.index, title)
 
 
 def confusion_map(matrix, title: str = "which class was taken for which") -> Figure:
@@ -197,7 +204,7 @@ def confusion_map(matrix, title: str = "which class was taken for which") -> Fig
     present = np.flatnonzero(matrix.true_pixels)
     counts = matrix.counts[present]
     shares = 100 * counts / counts.sum(1, keepdims=True)
-    columns = [*matrix.names, "void"]
+    columns = _literals([*matrix.names, "void"])
     figure, axis = plt.subplots(figsize=(0.42 * len(columns) + 2, 0.34 * len(present) + 2))
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for row, column in np.argwhere(shares >= 1):
@@ -205,8 +212,8 @@ def confusion_map(matrix, title: str = "which class was taken for which") -> Fig
         color = "white" if value > 60 else "black"
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
     axis.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=9)
-    axis.set_yticks(range(len(present)), [matrix.names[k] for k in present], fontsize=9)
-    axis.set(xlabel="prediction", ylabel="truth", title=f"{title} (% of a row)")
+    axis.set_yticks(range(len(present)), [columns[k] for k in present], fontsize=9)
+    axis.set(xlabel="prediction", ylabel="truth", title=literal(f"{title} (% of a row)"))
     figure.tight_layout()
     return figure
 
@@ -217,14 +224,23 @@ def interval_bars(table: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(figsize=(8, 0.27 * len(table) + 0.9))
     below, above = table["IoU"] - table["low"], table["high"] - table["IoU"]
     axis.barh(
-        [str(name) for name in table.index],
+        range(len(table)),
         table["IoU"],
         xerr=np.clip([below, above], 0, None),
         color="#77aadd",
         error_kw={"ecolor": "black", "capsize": 3},
     )
-    axis.set(title=title, xlim=(0, 1))
-    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    return _by_rows(figure, table.index, title)
+
+
+def _by_rows(figure: Figure, names, title: str) -> Figure:
+    """Finish a figure that has a row for each name, the first on top."""
+    axis = figure.axes[0]
+    axis.set_yticks(range(len(names)), _literals(names))
+    axis.set_title(literal(title))
+    if not axis.yaxis_inverted():
+        axis.invert_yaxis()
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
@@ -262,11 +278,9 @@ def seed_intervals(
         axis.plot(dots, np.full(len(dots), place) - 0.22, "o", color="#0072b2", ms=4, label=label)
     if zero:
         axis.axvline(0, color="gray", linestyle=":")
-    axis.set(yticks=places, yticklabels=means.index, title=title, ylim=(len(means) - 0.5, -0.6))
+    axis.set_ylim(len(means) - 0.5, -0.6)
     axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    return figure
+    return _by_rows(figure, means.index, title)
 
 
 def trade_off(
@@ -286,10 +300,11 @@ def trade_off(
     means = means.loc[costs.index]
     for (name, row), cost, marker in zip(means.iterrows(), costs, cycle("osD^vPX*"), strict=False):
         reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
-        axis.errorbar(cost, row["mean"], reach, fmt=marker, ms=8, capsize=3, label=name)
+        axis.errorbar(cost, row["mean"], reach, fmt=marker, ms=8, capsize=3, label=literal(name))
     front = means["mean"][means["mean"] == means["mean"].cummax()]
     axis.step(costs[front.index], front, where="post", color="gray", ls=":", label="Pareto front")
-    axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.set_xscale("log")
+    _name(axis, xlabel, ylabel, title)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -303,10 +318,11 @@ def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
     """Plot accuracy against confidence, a line for each table of `analysis.Calibration`."""
     figure, axis = plt.subplots(figsize=(5, 4))
     axis.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as sure as right")
-    for (name, table), style in zip(tables.items(), ("o-", "s--", "^-."), strict=False):
+    for (name, table), style in zip(tables.items(), cycle(STYLES), strict=False):
         known = table.dropna()
-        axis.plot(known["confidence"], known["accuracy"], style, label=name)
-    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=title)
+        axis.plot(known["confidence"], known["accuracy"], style, label=literal(name))
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    _name(axis, "confidence", "accuracy", title)
     axis.legend()
     axis.grid(alpha=0.3)
     figure.tight_layout()
@@ -316,16 +332,19 @@ def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
 def lines(table: pd.DataFrame, xlabel: str, ylabel: str, title: str, log: bool = False) -> Figure:
     """Plot each column of a table against its index, markers and strokes telling them apart."""
     figure, axis = plt.subplots(figsize=(7, 3.2))
-    styles = ("o-", "s--", "^-.", "d:", "v-", "x--")
-    for k, column in enumerate(table):
-        axis.plot(table.index, table[column], styles[k % len(styles)], label=str(column))
+    for column, style in zip(table, cycle(STYLES), strict=False):
+        axis.plot(table.index, table[column], style, label=literal(column))
     if log:
         axis.set_xscale("log")
     if log and len(table) <= 12:  # few enough to write them all
         axis.set_xticks(table.index, [f"{value:g}" for value in table.index])
         axis.minorticks_off()
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    _name(axis, xlabel, ylabel, title)
     axis.legend()
     axis.grid(alpha=0.3)
     figure.tight_layout()
     return figure
+
+
+def _name(axis, xlabel: str, ylabel: str, title: str) -> None:
+    axis.set(xlabel=literal(xlabel), ylabel=literal(ylabel), title=literal(title))

@@ -4,22 +4,24 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache, partial
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cityseg_utils import plots, storage
-from cityseg_utils.errors import CitysegError, DataError, StorageError
+from cityseg_utils.errors import DataError, FrameworkError, ShapeError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.models import load_weights, save_weights
+from cityseg_utils.models import check_fits, load_weights, nearest_size, save_weights
 from cityseg_utils.preprocessing import (
     Size,
     normalize,
@@ -34,6 +36,7 @@ tf = load_tensorflow()
 MONITOR = "val_mean_iou"
 
 
+@tf.keras.utils.register_keras_serializable("cityseg_utils")
 class MeanIoU(tf.keras.metrics.Metric):
     """Mean IoU over all pixels seen in an epoch, with the rules of `metrics.ConfusionMatrix`.
 
@@ -134,11 +137,23 @@ def fit(
 
     Raises
     ------
+    FrameworkError
+        If the model or a callback is of Keras 3.
+    ValueError
+        If the model cannot take the batches or lacks the metric, or the name begins no folder's.
     StorageError
         If the run folder cannot be written.
     CitysegError
         Whatever was wrong with a file of the data set.
     """
+    if not re.fullmatch(r"[^/\\:\0]+", name):
+        raise ValueError(f"name must begin a folder's name, without / \\ or :, got {name!r}")
+    _refuse_keras_3(model=model)
+    for callback in callbacks:
+        _refuse_keras_3(callback=callback)
+    for shape in (data.element_spec[0].shape[1:3] for data in (train, val)):
+        if shape.is_fully_defined():
+            check_fits(model, tuple(shape))
     config = _describe(model, train, val, epochs)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
     folder = Path(runs or storage.home() / "runs") / f"{name}-{digest}"
@@ -147,6 +162,15 @@ def fit(
         _train(model, train, val, epochs, folder, config, callbacks, progress)
     load_weights(model, folder / "best.npz")
     return Run(folder, _read_history(folder), reused)
+
+
+def _refuse_keras_3(**given) -> None:
+    for what, thing in given.items():
+        if any(kind.__module__.partition(".")[0] == "keras" for kind in type(thing).__mro__):
+            raise FrameworkError(
+                f"this {what} is of Keras 3; take it from tf.keras "
+                "(tf = framework.load_tensorflow())"
+            )
 
 
 def _describe(model, train, val, epochs: int) -> dict:
@@ -198,7 +222,7 @@ def _train(model, train, val, epochs, folder, config, callbacks, progress):
         state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
     start = int(finished.numpy())
     for frames in (train.frames, val.frames):
-        frames.epoch, frames.fault = start, None
+        frames.epoch = start
     keeper = _Keeper(folder, manager, finished)
     show = [_Progress(epochs, train.cardinality().numpy(), keeper)] if progress else []
     board = tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
@@ -212,7 +236,7 @@ def _train(model, train, val, epochs, folder, config, callbacks, progress):
             callbacks=[*callbacks, board, keeper, *show],
         )
     except tf.errors.OpError as error:
-        raise _explain(error, folder, (train.frames, val.frames)) from error
+        raise own_error(error, folder, (train.frames, val.frames)) from error
     result = {
         "best_epoch": int(keeper.history[MONITOR].idxmax()),
         "seconds": round(keeper.history["seconds"].sum(), 1),
@@ -224,12 +248,21 @@ def _train(model, train, val, epochs, folder, config, callbacks, progress):
     shutil.rmtree(folder / "last", ignore_errors=True)
 
 
-def _explain(error, folder: Path, sources) -> CitysegError:
-    """Return the exception of ours that stands behind one of TensorFlow's, or that one itself."""
+def own_error(error, folder: Path | None, sources) -> Exception:
+    """Return the exception of ours that stands behind one of TensorFlow's, or that one itself.
+
+    Parameters
+    ----------
+    error : tf.errors.OpError
+    folder : Path or None
+        What was being written, if anything.
+    sources : iterable of `pipeline.Frames`
+        What was being read; they note what went wrong.
+    """
     for frames in sources:
         if frames.fault is not None:
             return frames.fault
-    if any(
+    if folder and any(
         words in str(error) for words in ("No space left", "File too large", "Permission denied")
     ):
         return StorageError(f"{folder}: the checkpoint cannot be written: {error.message}")
@@ -307,6 +340,11 @@ def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
 
     No trained weight changes. Useful after a short run, in which averages with a momentum of 0.99
     still remember their start, mean 0 and variance 1.
+
+    Raises
+    ------
+    CitysegError
+        Whatever was wrong with a file of the data set.
     """
     layers = [x for x in model.submodules if isinstance(x, tf.keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
@@ -315,6 +353,8 @@ def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
             for layer in layers:
                 layer.momentum = k / (k + 1)  # makes the running average the mean so far
             model(images, training=True)
+    except tf.errors.OpError as error:
+        raise own_error(error, None, filter(None, [getattr(dataset, "frames", None)])) from error
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
@@ -336,7 +376,8 @@ def predict(
     images : iterable of paths or ``(H, W, 3) uint8`` RGB arrays
         Sizes may differ.
     size : (height, width), optional
-        What the network sees; default its input shape.
+        What the network sees; default its input shape, or for a network that takes any size the
+        nearest one to each image's own that it can take.
     normalization : str
         The one that the model was trained with.
     batch_size : int
@@ -346,18 +387,41 @@ def predict(
     Yields
     ------
     ``(H, W, C) float32``
+
+    Raises
+    ------
+    ShapeError
+        If an array is no ``(H, W, 3) uint8``; floats were normalised already, or are in 0 .. 1.
+    ValueError
+        If the network cannot take images of `size`.
     """
-    size = size or model.input_shape[1:3]
-    images = iter(images)
-    while group := list(islice(images, batch_size)):
-        pictures = [x if isinstance(x, np.ndarray) else read_image(x) for x in group]
-        batch = np.stack([normalize(resize_image(x, size), normalization) for x in pictures])
+    _refuse_keras_3(model=model)
+    if size is not None:
+        check_fits(model, size)
+    for seen, pictures in _batches(model, images, size, batch_size):
+        batch = np.stack([normalize(resize_image(x, seen), normalization) for x in pictures])
         scores = np.asarray(model.predict_on_batch(batch), np.float32)
         if mirror:
             mirrored = np.asarray(model.predict_on_batch(batch[:, :, ::-1]), np.float32)
             scores = (scores + mirrored[:, :, ::-1]) / 2
         for picture, probabilities in zip(pictures, scores, strict=True):
             yield _resize_scores(probabilities, picture.shape[:2])
+
+
+def _batches(model, images, size: Size | None, batch_size: int):
+    """Yield what size the network sees, and so many pictures of which it sees that size."""
+    nearest = cache(partial(nearest_size, model))
+    groups = groupby(map(_as_image, images), lambda x: size or nearest(x.shape[:2]))
+    for seen, group in groups:
+        while pictures := list(islice(group, batch_size)):
+            yield seen, pictures
+
+
+def _as_image(image: Path | str | np.ndarray) -> np.ndarray:
+    image = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ShapeError(f"an image must be (H, W, 3) uint8 RGB, is {image.shape} {image.dtype}")
+    return image
 
 
 def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
@@ -389,14 +453,20 @@ def score(
     ------
     DataError
         If a mask is missing or damaged.
+    ShapeError
+        If a prediction must be resized and its image has another size than the mask.
     ValueError
         If there are more or fewer predictions than pairs.
     """
     _need_masks(pairs)
     matrix = ConfusionMatrix.for_scheme(scheme)
-    for path, prediction in zip(pairs["mask"], predictions, strict=True):
-        truth = read_mask(path, scheme)
+    for image, mask, prediction in zip(pairs["image"], pairs["mask"], predictions, strict=True):
+        truth = read_mask(mask, scheme)
         if prediction.shape[:2] != truth.shape:
+            if (size := read_image(image).shape[:2]) != truth.shape:
+                raise ShapeError(
+                    f"{image} is {size} (height, width), its mask {mask} {truth.shape}"
+                )
             resize = resize_mask if prediction.ndim == 2 else _resize_scores
             prediction = resize(prediction, truth.shape)
         matrix.update(truth, prediction)
@@ -410,9 +480,13 @@ def evaluate(
     size: Size | None = None,
     normalization: str = "unit",
     mirror: bool = False,
+    batch_size: int = 8,
 ) -> ConfusionMatrix:
-    """Score a model on every frame of `pairs` at native size, void left out."""
-    predictions = predict(model, pairs["image"], size, normalization, mirror=mirror)
+    """Score a model on every frame of `pairs` at native size, void left out.
+
+    Parameters are those of :func:`predict` and :func:`score`, and so are the errors.
+    """
+    predictions = predict(model, pairs["image"], size, normalization, batch_size, mirror)
     return score(pairs, scheme, predictions)
 
 

@@ -1,3 +1,7 @@
+import io
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -94,6 +98,30 @@ def test_pspnet_has_multiples_of_its_own(shape):
     assert build_model(3, (48, 144, 3), architecture="PSPNet").output_shape == (None, 48, 144, 3)
 
 
+@pytest.mark.parametrize("architecture", ["Unet", "Linknet", "FPN"])
+def test_a_network_of_any_size_says_what_must_divide_it(architecture):
+    model = build_model(3, (None, None, 3), "mobilenetv2", architecture)
+    models.check_fits(model, (64, 96))
+    for size in ((48, 64), (64, 100), (0, 64)):
+        with pytest.raises(ValueError, match=f"multiples of 32, got {size[0]} x {size[1]}"):
+            models.check_fits(model, size)
+    assert models.nearest_size(model, (50, 131)) == (64, 128)
+    assert models.nearest_size(model, (5, 64)) == (32, 64)
+
+
+def test_a_network_of_one_size_takes_no_other(small):
+    assert models.nearest_size(small, (500, 500)) == (64, 96)
+    with pytest.raises(ValueError, match=r"takes images of \(64, 96\), got \(64, 64\)"):
+        models.check_fits(small, (64, 64))
+
+
+def test_any_size_fits_a_network_that_halves_nothing():
+    inputs = tf.keras.Input((None, None, 3))
+    model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(2, 3, padding="same")(inputs))
+    models.check_fits(model, (37, 53))
+    assert models.nearest_size(model, (37, 53)) == (37, 53)
+
+
 def test_unknown_architecture_is_named():
     with pytest.raises(ValueError, match="DeepLab"):
         build_model(3, (64, 64, 3), architecture="DeepLab")
@@ -178,6 +206,77 @@ def test_truncated_weights_are_refused(tmp_path):
         (tmp_path / "w.npz").write_bytes(content[:length])
         with pytest.raises(DataError, match="cannot be read"):
             models.load_weights(two_layers(), tmp_path / "w.npz")
+
+
+class Stranger:
+    """Not to be made from a file."""
+
+
+def write_other_kind(path, kind):
+    weights = [weight.numpy() for weight in two_layers().weights]
+    if kind == "HDF5":
+        two_layers().save_weights(path.with_suffix(".h5"))
+        path.with_suffix(".h5").rename(path)
+    elif kind == "one array":
+        with path.open("wb") as file:
+            np.save(file, weights[0])
+    elif kind == "other names":
+        np.savez(path, **{f"layer {k}": weight for k, weight in enumerate(weights)})
+    elif kind == "objects":
+        np.savez(path, np.array([Stranger()]), *weights[1:])
+    elif kind == "a folder":
+        path.mkdir()
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "an archive of texts":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("arr_0.npy", "no array")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["HDF5", "one array", "other names", "objects", "a folder", "a pipe", "an archive of texts"],
+)
+@pytest.mark.parametrize("load", [models.load_weights, models.load_matching])
+def test_files_of_other_kinds_are_refused(tmp_path, kind, load):
+    write_other_kind(tmp_path / "w.npz", kind)
+    with pytest.raises(
+        DataError, match="w.npz: (cannot be read as weights|.*another architecture)"
+    ):
+        load(two_layers(), tmp_path / "w.npz")
+
+
+def header_of(shape):
+    """The first bytes of an array's file, which tell its shape."""
+    content, layout = io.BytesIO(), {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, layout)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("place", [0, 5])
+@pytest.mark.parametrize("load", [models.load_weights, models.load_matching])
+def test_shapes_are_compared_before_anything_is_unpacked(tmp_path, place, load):
+    """One array says that it has 14 GB; none has any data, so to read one were another error."""
+    shapes = [tuple(weight.shape) for weight in two_layers().weights]
+    shapes[place] = (60_000, 60_000)
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for k, shape in enumerate(shapes):
+            archive.writestr(f"arr_{k}.npy", header_of(shape))
+    wrong = load is models.load_weights or place == 0
+    expected = rf"weight {place} is \(60000, 60000\) float32" if wrong else "cannot be read"
+    with pytest.raises(DataError, match=expected):
+        load(two_layers(), tmp_path / "w.npz")
+
+
+def test_small_kernels_without_their_scale_are_refused(tmp_path):
+    """Else whole numbers up to 127 would pass for weights."""
+    model = two_layers()
+    models.save_small(model, tmp_path / "small.npz")
+    with np.load(tmp_path / "small.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "0 scale"}
+    np.savez(tmp_path / "small.npz", **arrays)
+    with pytest.raises(DataError, match="another architecture"):
+        models.load_weights(model, tmp_path / "small.npz")
 
 
 # -- weights with 8 bits --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from cityseg_utils import preprocessing
 from cityseg_utils.augmentation import ClassMix, Compose, CutMix, Cutout, Rotate, ScaleAndCrop
 from cityseg_utils.datasets import find_pairs
-from cityseg_utils.errors import CitysegError, DataError
+from cityseg_utils.errors import CitysegError, DataError, ShapeError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.pipeline import Frames, frame_order, make_dataset
@@ -261,6 +261,30 @@ def test_a_damaged_file_is_noted(pairs, cache):
         arrays_of(dataset)
     assert isinstance(dataset.frames.fault, DataError)
     assert str(path) in str(dataset.frames.fault)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", None])
+def test_a_frame_and_its_mask_of_two_sizes_are_refused(pairs, write_picture, cache):
+    """Resized, they would look as if they fitted."""
+    image, mask = pairs[["image", "mask"]].iloc[3]
+    write_picture(mask, np.full((128, 64), 7))
+    frames = dataset_of(pairs, cache=cache).frames
+    with pytest.raises(ShapeError) as caught:
+        frames[3]
+    said = str(caught.value)
+    assert all(words in said for words in (str(image), str(mask), "(64, 128)", "(128, 64)"))
+
+
+def test_a_fault_is_forgotten_by_the_next_pass(pairs):
+    path = pairs["image"].iloc[3]
+    content = path.read_bytes()
+    dataset = dataset_of(pairs)
+    path.write_bytes(content[:-20])
+    with pytest.raises(tf.errors.OpError):
+        arrays_of(dataset)
+    path.write_bytes(content)
+    assert len(arrays_of(dataset)[0]) == 5
+    assert dataset.frames.fault is None
 
 
 def test_the_configuration_tells_what_shapes_the_batches(pairs):

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from cityseg_utils import training
 from cityseg_utils.datasets import find_pairs
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, FrameworkError, ShapeError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow, set_seed
 from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
 from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
@@ -195,6 +195,22 @@ def test_metric_can_be_made_again_from_its_configuration():
     assert (again.num_classes, again.name) == (7, "val")
 
 
+@pytest.mark.parametrize("file", ["m.keras", "m.h5", "saved"])
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "own"])
+def test_a_saved_model_is_loaded_to_the_same_scores(tiny_city, tmp_path, file, loss):
+    """Keras has a MeanIoU of its own, which counts otherwise."""
+    model, (_, val) = small_model(), small_data(tiny_city)
+    if loss != "own":
+        model.compile("adam", loss, metrics=[training.MeanIoU(19)])
+    before = model.evaluate(val, verbose=0)
+    model.save(tmp_path / file)
+    again = tf.keras.models.load_model(tmp_path / file)
+    assert again.evaluate(val, verbose=0) == pytest.approx(before)
+    plain = tf.keras.models.load_model(tmp_path / file, compile=False)
+    for one, two in zip(plain.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 # -- fit ------------------------------------------------------------------------------------------
 
 
@@ -336,6 +352,39 @@ def test_fit_wants_the_metric(tiny_city, tmp_path):
         small_fit(tiny_city, tmp_path, model)
 
 
+@pytest.mark.parametrize("name", ["", "../x", "/x", "a/b", "a\\b", "C:x", "a\0b"])
+def test_a_run_stays_in_its_folder(tiny_city, tmp_path, name):
+    with pytest.raises(ValueError, match="name must begin a folder's name"):
+        small_fit(tiny_city, tmp_path / "a" / "b", name=name)
+    assert names_in(tmp_path) == []
+
+
+def test_batches_that_do_not_fit_are_refused_before_anything_is_written(tiny_city, tmp_path):
+    train, _ = small_data(tiny_city)
+    pairs = find_pairs(tiny_city).query("split == 'val'")
+    val = make_dataset(pairs, CITYSCAPES, (32, 32), 2)
+    for data in ((train, val), (val, train)):
+        with pytest.raises(ValueError, match=r"'small' takes images of \(32, 64\), got \(32, 32\)"):
+            training.fit(small_model(), *data, 1, runs=tmp_path, progress=False)
+    assert names_in(tmp_path) == []
+
+
+def test_what_is_of_keras_3_is_refused(tiny_city, tmp_path):
+    import keras
+
+    with pytest.raises(
+        FrameworkError, match=r"this callback is of Keras 3; take it from tf\.keras"
+    ):
+        small_fit(tiny_city, tmp_path, callbacks=[keras.callbacks.EarlyStopping()])
+    inputs = keras.Input((8, 16, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
+    with pytest.raises(FrameworkError, match="this model is of Keras 3"):
+        small_fit(tiny_city, tmp_path, model)
+    with pytest.raises(FrameworkError, match="this model is of Keras 3"):
+        next(training.predict(model, [half_and_half(8, 16)]))
+    assert names_in(tmp_path) == []
+
+
 @pytest.mark.parametrize(("split", "cache"), [("train", "memory"), ("val", "disk"), ("val", None)])
 def test_a_damaged_file_surfaces_as_a_data_error(tiny_city, tmp_path, split, cache):
     shutil.copytree(tiny_city, tmp_path / "data")
@@ -413,6 +462,54 @@ def test_predict_takes_any_iterable_and_yields_as_it_goes():
     assert next(training.predict(color_model(), endless())).shape == (8, 16, 2)
 
 
+def halving_model():
+    """As `color_model` for any size, but it puts a half that was doubled beside the whole."""
+    inputs, layers = tf.keras.Input((None, None, 3)), tf.keras.layers
+    half = layers.UpSampling2D()(layers.MaxPooling2D(padding="same")(inputs))
+    layer = layers.Conv2D(2, 1, activation="softmax", use_bias=False)
+    model = tf.keras.Model(inputs, layer(layers.Concatenate()([inputs, half])))
+    layer.set_weights([np.float32([[[[9, 0], [0, 9]] + [[0, 0]] * 4]])])
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_a_network_of_any_size_sees_each_image_near_its_own(batch_size):
+    sizes = [(16, 32), (16, 32), (15, 20), (16, 21), (9, 32), (16, 32)]
+    images = [half_and_half(*size) for size in sizes]
+    results = list(training.predict(halving_model(), images, batch_size=batch_size))
+    assert [result.shape for result in results] == [(*size, 2) for size in sizes]
+    for result, image in zip(results, images, strict=True):
+        wrong = result.argmax(-1) != image.argmax(-1)
+        assert wrong.mean() <= (0 if image.shape[0] % 2 == image.shape[1] % 2 == 0 else 0.06)
+
+
+def test_a_size_that_the_network_cannot_take_is_refused_in_a_sentence():
+    images = [half_and_half(16, 32)]
+    for model, size, words in (
+        (halving_model(), (15, 32), "multiples of 2, got 15 x 32"),
+        (color_model(), (16, 16), r"takes images of \(8, 16\), got \(16, 16\)"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            next(training.predict(model, images, size))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["floats", "grey", "four channels", "16 bits", "a batch"])
+def test_arrays_that_are_no_photographs_are_refused(change):
+    """Floats in 0 .. 1 would be divided by 255 again, and nearly black."""
+    image = half_and_half(8, 16)
+    other = {
+        "floats": image / 255,
+        "grey": image[..., 0],
+        "four channels": np.dstack([image, image[..., :1]]),
+        "16 bits": image.astype(np.uint16),
+        "a batch": image[None],
+    }[change]
+    with pytest.raises(ShapeError, match=r"must be \(H, W, 3\) uint8 RGB, is \(") as caught:
+        list(training.predict(color_model(), [image, other]))
+    assert f"{other.shape} {other.dtype}" in str(caught.value)
+
+
 def lights(tmp_path, write_picture, masks):
     """Pairs of half-and-half images and the given masks."""
     rows = []
@@ -456,6 +553,27 @@ def test_score_wants_a_prediction_for_every_pair(tmp_path, write_picture):
         training.score(pairs, RED_GREEN, [np.uint8([[0, 1]])])
 
 
+def test_a_frame_and_its_mask_of_two_sizes_are_not_scored(tmp_path, write_picture):
+    """As when a program has turned one of the two."""
+    pairs = lights(tmp_path, write_picture, [np.zeros((8, 16)), np.zeros((8, 16))])
+    write_picture(pairs["mask"][1], np.zeros((16, 8)))
+    small = np.zeros((4, 8), np.uint8)
+    for score in (
+        lambda: training.evaluate(color_model(), pairs, RED_GREEN),
+        lambda: training.score(pairs, RED_GREEN, [small, small]),
+    ):
+        with pytest.raises(ShapeError) as caught:
+            score()
+        words = (str(pairs["image"][1]), str(pairs["mask"][1]), "(8, 16)", "(16, 8)")
+        assert all(word in str(caught.value) for word in words)
+
+
+def test_evaluate_takes_a_batch_size(tmp_path, write_picture):
+    pairs = lights(tmp_path, write_picture, [np.zeros((8, 16), int)] * 3)
+    one, eight = (training.evaluate(color_model(), pairs, RED_GREEN, batch_size=n) for n in (1, 8))
+    assert one == eight
+
+
 def test_evaluate_without_masks_is_a_data_error(tmp_path, write_picture):
     pairs = lights(tmp_path, write_picture, [[[0, 1]]]).assign(mask=None)
     with pytest.raises(DataError, match="mask"):
@@ -495,6 +613,17 @@ def test_refresh_batch_norm_stops_after_the_batches_asked_for(tiny_city):
     training.refresh_batch_norm(all_of_them, train, batches=1)
     for a, b in zip(one.get_weights(), all_of_them.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_refresh_batch_norm_names_a_damaged_file(tiny_city, tmp_path):
+    shutil.copytree(tiny_city, tmp_path / "data")
+    path = sorted(tmp_path.glob("data/leftImg8bit/train/*/*.png"))[-1]
+    path.write_bytes(path.read_bytes()[:-20])
+    model = small_model()
+    with pytest.raises(DataError, match="truncated") as caught:
+        training.refresh_batch_norm(model, small_data(tmp_path / "data")[0])
+    assert str(path) in str(caught.value)
+    assert model.get_layer("even_out").momentum == 0.9
 
 
 def test_runs_lie_in_the_home_by_default(undisturbed, tiny_city, own_home):

@@ -1,0 +1,115 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from cityseg_utils import plots
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.metrics import ConfusionMatrix
+
+HOSTILE = ["a $5 b", "$x^$", "_hidden", "\udcff\udcfe", r"\$ and \\frac", "$a$"]
+SHOWN = ["a $5 b", "$x^$", " _hidden", "??", r"\$ and \\frac", "$a$"]
+MASK = np.arange(6, dtype=np.uint8).reshape(2, 3).repeat(4, 0).repeat(4, 1)
+IMAGE = np.dstack([MASK] * 3)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def scheme_of(names):
+    return ClassScheme("own", tuple(names), tuple((k, k, k) for k in range(6)), tuple(range(6)))
+
+
+def means_of(names):
+    return pd.DataFrame({"mean": 0.5, "low": 0.4, "high": 0.6, "IoU": 0.5}, index=names)
+
+
+def seeds_of(names):
+    index = pd.MultiIndex.from_product([names, [0]], names=["configuration", "seed"])
+    return pd.Series(0.5, index)
+
+
+def calibrations(names):
+    return {name: pd.DataFrame({"confidence": [0.5], "accuracy": [0.5]}) for name in names}
+
+
+def matrix_of(names):
+    return ConfusionMatrix(6, names=names).update(MASK, MASK)
+
+
+DRAWN = {
+    "grid": lambda names, title: plots.grid([[IMAGE] * 6] * 6, names, names),
+    "pairs": lambda names, title: plots.pairs([IMAGE] * 6, [MASK] * 6, scheme_of(names), names),
+    "predictions": lambda names, title: plots.predictions(
+        [IMAGE] * 6, [MASK] * 6, [MASK] * 6, scheme_of(names), names
+    ),
+    "bars": lambda names, title: plots.bars(pd.Series(1.0, names), title),
+    "mean_bars": lambda names, title: plots.mean_bars(pd.DataFrame(1.0, names, names), title),
+    "confusion_map": lambda names, title: plots.confusion_map(matrix_of(names), title),
+    "interval_bars": lambda names, title: plots.interval_bars(means_of(names), title),
+    "seed_intervals": lambda names, title: plots.seed_intervals(
+        means_of(names), seeds_of(names), title
+    ),
+    "trade_off": lambda names, title: plots.trade_off(
+        pd.Series(range(1, 7), names), means_of(names), title, title, title
+    ),
+    "reliability": lambda names, title: plots.reliability(calibrations(names), title),
+    "lines": lambda names, title: plots.lines(
+        pd.DataFrame(1.0, [1, 2], names), title, title, title
+    ),
+}
+
+
+def pixels(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba()).copy()
+
+
+def shown(figure):
+    """All texts of a figure, as they are drawn."""
+    figure.canvas.draw()
+    return [text.get_text().replace(r"\$", "$") for text in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_names_and_titles_are_shown_as_they_stand(kind):
+    texts = shown(DRAWN[kind](HOSTILE, "100 $ or \udcff, $_"))
+    assert set(SHOWN) <= set(texts)
+    if kind not in ("grid", "pairs", "predictions"):
+        assert any("100 $ or ?, $_" in text for text in texts)
+
+
+@pytest.mark.parametrize("name", ["$a$", "5 $, 6 $", r"\$"])
+def test_a_dollar_begins_no_formula(name):
+    figure = plots.bars(pd.Series([1.0], ["one"]), name)
+    found = pixels(figure)
+    plain = figure.axes[0].title
+    plain.set_parse_math(False)
+    plain.set_text(name)
+    np.testing.assert_array_equal(pixels(figure), found)
+
+
+def test_many_columns_have_looks_of_their_own():
+    columns = [f"recipe {k}" for k in range(9)]
+    figure = plots.mean_bars(pd.DataFrame(1.0, ["road", "sky"], columns), "IoU")
+    bars = figure.axes[0].patches
+    assert len(bars) == 18
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == 9
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == columns
+
+
+def test_no_table_is_left_out_of_a_reliability_diagram():
+    names = [f"model {k}" for k in range(8)]
+    axis = plots.reliability(calibrations(names), "confidence").axes[0]
+    drawn = [line for line in axis.lines if line.get_label() in names]
+    assert [line.get_label() for line in drawn] == names
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 8
+
+
+def test_rows_of_one_name_stay_two():
+    figure = plots.bars(pd.Series([1.0, 2.0], ["a", "a"]), "twice")
+    assert sorted(bar.get_y() for bar in figure.axes[0].patches) == pytest.approx([-0.4, 0.6])
