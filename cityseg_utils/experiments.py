@@ -107,7 +107,7 @@ class _Cell:
         _check_importable(name, recipe)
         frames = [sorted(zip(x["city"], x["frame"], strict=True)) for x in (train, val)]
         # One picture tells a data set from the same one drawn at another size.
-        shape = storage.read_picture(val["mask"].iloc[0], color=False).shape
+        shape = storage.read_header(val["mask"].iloc[0]).size
         start = recipes.first_weights_digest(recipe)
         # In whatever precision, it is the recipe of the stored runs, which had this one.
         same = recipe.but(first_weights=None, precision="mixed_bfloat16")

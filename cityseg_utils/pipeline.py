@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import storage
-from cityseg_utils.errors import CitysegError, DataError, ShapeError, StorageError
+from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
-from cityseg_utils.preprocessing import Size, affine, read_image, read_mask, resize_pair
+from cityseg_utils.preprocessing import Size, affine, read_pair
 
 tf = load_tensorflow()
 
@@ -95,12 +95,7 @@ class Frames:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        files = self.images[number], self.masks[number]
-        image, mask = read_image(files[0]), read_mask(files[1], self.scheme)
-        try:
-            return resize_pair(image, mask, self.size)
-        except ShapeError as error:
-            raise ShapeError(f"{files[0]} and {files[1]}: {error}") from None
+        return read_pair(self.images[number], self.masks[number], self.scheme, self.size)
 
     def _open_disk(self) -> tuple[np.ndarray, np.ndarray]:
         with self._opening:

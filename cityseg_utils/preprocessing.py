@@ -89,7 +89,9 @@ def check_pair(image: Path | str, mask: Path | str) -> None:
     """
     sizes = check_upright(image), check_upright(mask)
     if sizes[0] != sizes[1]:
-        raise DataError(f"{mask}: is {sizes[1]} (height, width), but its image is {sizes[0]}")
+        raise DataError(
+            f"{mask}: is {sizes[1]} (height, width), but its image {image} is {sizes[0]}"
+        )
 
 
 def check_upright(path: Path | str) -> Size:

@@ -113,7 +113,7 @@ class Recipe:
                 value = getattr(self, what)
                 if value is not None and not holds(value):
                     raise ValueError(f"{what} must be {kind}, got {value}")
-        models._check_size(self.architecture, *self.size)
+        models.check_size(self.architecture, *self.size)
 
     def but(self, **changes) -> "Recipe":
         """Return the same recipe with some changes."""
@@ -378,7 +378,7 @@ def _endless(data):
         while True:
             yield from data
     except tf.errors.OpError as error:
-        raise data.frames.fault or error from None
+        raise training.own_error(error, None, [data.frames]) from None
 
 
 def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) -> np.ndarray:

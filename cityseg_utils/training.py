@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import plots, storage
-from cityseg_utils.errors import DataError, FrameworkError, ShapeError, StorageError
-from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.errors import DataError, FrameworkError, StorageError
+from cityseg_utils.framework import deterministic, load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.models import check_fits, load_weights, nearest_size, save_weights
 from cityseg_utils.preprocessing import (
     Size,
+    check_image,
+    check_pair,
     normalize,
     read_image,
     read_mask,
@@ -227,14 +229,15 @@ def _train(model, train, val, epochs, folder, config, callbacks, progress):
     show = [_Progress(epochs, train.cardinality().numpy(), keeper)] if progress else []
     board = tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
     try:
-        model.fit(
-            train,
-            validation_data=val,
-            initial_epoch=start,
-            epochs=epochs,
-            verbose=0,
-            callbacks=[*callbacks, board, keeper, *show],
-        )
+        with deterministic(model):
+            model.fit(
+                train,
+                validation_data=val,
+                initial_epoch=start,
+                epochs=epochs,
+                verbose=0,
+                callbacks=[*callbacks, board, keeper, *show],
+            )
     except tf.errors.OpError as error:
         raise own_error(error, folder, (train.frames, val.frames)) from error
     result = {
@@ -418,10 +421,7 @@ def _batches(model, images, size: Size | None, batch_size: int):
 
 
 def _as_image(image: Path | str | np.ndarray) -> np.ndarray:
-    image = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ShapeError(f"an image must be (H, W, 3) uint8 RGB, is {image.shape} {image.dtype}")
-    return image
+    return read_image(image) if isinstance(image, str | Path) else check_image(np.asarray(image))
 
 
 def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
@@ -452,21 +452,16 @@ def score(
     Raises
     ------
     DataError
-        If a mask is missing or damaged.
-    ShapeError
-        If a prediction must be resized and its image has another size than the mask.
+        If a mask is missing or damaged, or does not lie on its image.
     ValueError
         If there are more or fewer predictions than pairs.
     """
     _need_masks(pairs)
     matrix = ConfusionMatrix.for_scheme(scheme)
     for image, mask, prediction in zip(pairs["image"], pairs["mask"], predictions, strict=True):
+        check_pair(image, mask)
         truth = read_mask(mask, scheme)
         if prediction.shape[:2] != truth.shape:
-            if (size := read_image(image).shape[:2]) != truth.shape:
-                raise ShapeError(
-                    f"{image} is {size} (height, width), its mask {mask} {truth.shape}"
-                )
             resize = resize_mask if prediction.ndim == 2 else _resize_scores
             prediction = resize(prediction, truth.shape)
         matrix.update(truth, prediction)

@@ -1,5 +1,6 @@
 import http.server
 import io
+import shutil
 import socket
 import threading
 import zipfile
@@ -11,8 +12,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from cityseg_utils import datasets, minicity
+from cityseg_utils import datasets, minicity, preprocessing
 from cityseg_utils.datasets import (
     check_pairs,
     download_camvid,
@@ -136,6 +138,114 @@ def test_a_cityscapes_split_without_any_masks_has_none(tmp_path, write_picture):
     assert pairs["mask"]["train"].name == "ulm_000000_000019_gtFine_labelIds.png"
 
 
+def test_photographs_of_any_suffix(camvid, write_picture):
+    for name, suffix in (("0001TP_000090", ".jpg"), ("0001TP_000120", ".JPEG")):
+        write_picture(camvid / "train" / f"{name}{suffix}", IMAGE)
+        write_picture(mask_of(camvid, name), MASK)
+    for which in (image_of, mask_of):
+        which(camvid).rename(which(camvid).with_suffix(".PNG"))
+    train = find_pairs(camvid).query("split == 'train'")
+    assert [path.suffix for path in train["image"]] == [".png", ".PNG", ".jpg", ".JPEG", ".png"]
+    assert len(check_pairs(train, CAMVID)) == 5
+
+
+def test_linked_folders_are_entered(camvid, tmp_path):
+    (camvid / "train").rename(tmp_path / "elsewhere")
+    (camvid / "train").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(".")  # which leads back to itself
+    (camvid / "trainannot").rename(tmp_path / "labels")
+    (camvid / "trainannot").symlink_to("../labels")
+    assert len(find_pairs(camvid)) == 4
+
+
+def test_what_macos_leaves_beside_files_is_no_picture(camvid):
+    for path in [*camvid.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (camvid / "._train").write_bytes(b"")
+    assert len(find_pairs(camvid)) == 4
+
+
+# -- CamVid's other releases ----------------------------------------------------------------------
+
+# A row per class of ours, in the 32 colours of its authors (Classes.txt of the release).
+THIRTY_TWO = {
+    "sky": [(128, 128, 128)],
+    "building": [(192, 0, 128), (0, 128, 64), (128, 0, 0), (64, 0, 64), (64, 192, 0)],
+    "pole": [(192, 192, 128), (0, 0, 64)],
+    "road": [(128, 0, 192), (192, 0, 64), (128, 64, 128)],
+    "pavement": [(64, 192, 128), (128, 128, 192), (0, 0, 192)],
+    "tree": [(128, 128, 0), (192, 192, 0)],
+    "sign symbol": [(128, 128, 64), (192, 128, 128), (0, 64, 64)],
+    "fence": [(64, 64, 128)],
+    "car": [(64, 0, 128), (128, 64, 64), (64, 128, 192), (192, 64, 128), (192, 128, 192)],
+    "pedestrian": [(64, 128, 64), (64, 0, 192), (192, 128, 64), (64, 64, 0)],
+    "bicyclist": [(0, 128, 192), (192, 0, 192)],
+}
+COLORS = [(0, 0, 0), *(color for colors in THIRTY_TWO.values() for color in colors)]
+IN_COLORS = np.array([COLORS] * 4, np.uint8)
+IN_CLASSES = [255, *(k for k, colors in enumerate(THIRTY_TWO.values()) for _ in colors)]
+
+
+@pytest.fixture
+def release(tmp_path, write_picture):
+    """Write frames in the folders of a release."""
+
+    def write(*places):
+        for image, mask in places:
+            write_picture(tmp_path / "data" / image, np.zeros((4, 32, 3)))
+            write_picture(tmp_path / "data" / mask, IN_COLORS)
+        return tmp_path / "data"
+
+    return write
+
+
+def authors(name):
+    return f"701_StillsRaw_full/{name}.png", f"LabeledApproved_full/{name}_L.png"
+
+
+def fast_ai(split, name):
+    return f"{split}/{name}.png", f"{split}_labels/{name}_L.png"
+
+
+def test_camvid_as_its_authors_publish_it(release):
+    """All frames lie in one folder; the splits are SegNet's."""
+    names = ["0001TP_008520", "0001TP_008550", "0006R0_f00930", "0016E5_07959", "Seq05VD_f00000"]
+    pairs, scheme = open_dataset(release(*map(authors, [*names, "0016E5_08159", "0016E5_08190"])))
+    assert scheme == CAMVID
+    assert pairs.groupby("split")["frame"].apply(list).to_dict() == {
+        "test": ["008550", "f00000"],
+        "train": ["008520", "f00930", "08190"],
+        "val": ["07959", "08159"],
+    }
+
+
+def test_camvid_with_a_folder_of_labels_for_each_split(release):
+    root = release(fast_ai("train", "0001TP_006690"), fast_ai("val", "0016E5_07959"))
+    (root / "class_dict.csv").write_text("name,r,g,b")
+    pairs, scheme = open_dataset(root)
+    assert pairs["split"].tolist() == ["train", "val"]
+    assert len(check_pairs(pairs, scheme)) == 2
+
+
+def test_the_colours_of_32_classes_become_11(release):
+    pairs, scheme = open_dataset(release(fast_ai("train", "a_1")))
+    assert list(scheme.names) == list(THIRTY_TWO)
+    assert (preprocessing.read_mask(pairs["mask"][0], scheme) == [IN_CLASSES] * 4).all()
+
+
+def test_a_colour_that_is_off_by_one_is_refused(release, write_picture):
+    root = release(fast_ai("train", "a_1"))
+    write_picture(root / "train_labels" / "a_1_L.png", IN_COLORS + np.uint8(1))
+    with pytest.raises(DataError, match="32 colours that no class of 'CamVid' has.*resized"):
+        check_pairs(*open_dataset(root))
+
+
+def test_photograph_and_labels_in_one_jpeg_are_refused_with_the_reason(tmp_path, write_picture):
+    write_picture(tmp_path / "train" / "1.jpg", np.zeros((16, 32, 3)))
+    with pytest.raises(DataError, match="side by side: JPEG has mixed"):
+        find_pairs(tmp_path)
+
+
 # -- faults: each gives one DataError that names the file -----------------------------------------
 
 
@@ -150,6 +260,92 @@ def test_orphan_mask(camvid):
     image_of(camvid).unlink()
     with pytest.raises(DataError, match=r"0001TP_000060\.png: is a mask without an image"):
         find_pairs(camvid)
+
+
+def add_other_suffix(root, write_picture):
+    write_picture(image_of(root).with_suffix(".jpg"), IMAGE)
+
+
+def add_prefix(root, write_picture):
+    write_picture(image_of(root, "train_0001TP_000060"), IMAGE)
+
+
+def add_folder(root, write_picture):
+    write_picture(root / "train" / "more" / image_of(root).name, IMAGE)
+
+
+def add_mask(root, write_picture):
+    write_picture(root / "trainannot" / "more" / image_of(root).name, MASK)
+
+
+@pytest.mark.parametrize("add", [add_other_suffix, add_prefix, add_folder, add_mask])
+def test_two_files_of_one_frame(camvid, write_picture, add):
+    """Else the image of one might be trained with the mask of the other."""
+    add(camvid, write_picture)
+    with pytest.raises(DataError, match="0001TP_000060.*is of the same frame as") as caught:
+        find_pairs(camvid)
+    assert len(caught.value.faults) == 1
+
+
+def test_a_frame_in_the_folders_of_two_cities(tmp_path, write_picture):
+    for city in ("ulm", "bonn"):
+        for path in cityscapes_names("train", city, "000000_000019"):
+            write_picture(
+                tmp_path / path.replace("bonn_", "ulm_"), IMAGE if "left" in path else MASK
+            )
+    with pytest.raises(DataError, match="is of the same frame as") as caught:
+        find_pairs(tmp_path)
+    assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".TIF", ".bmp"])
+def test_a_picture_of_another_kind_is_not_passed_over(camvid, suffix):
+    (camvid / "train" / f"0001TP_000090{suffix}").touch()
+    with pytest.raises(DataError, match="is no PNG or JPEG; convert it"):
+        find_pairs(camvid)
+
+
+def test_a_picture_with_a_strange_name_is_not_passed_over(tiny_city, tmp_path):
+    shutil.copytree(tiny_city, tmp_path / "city")
+    next((tmp_path / "city").rglob("*_leftImg8bit.png")).rename(
+        tmp_path / "city" / "leftImg8bit" / "val" / "elmsund" / "elmsund_1.png"
+    )
+    with pytest.raises(DataError, match="elmsund_1.png: is not named CITY_FRAME_leftImg8bit"):
+        find_pairs(tmp_path / "city")
+
+
+def test_no_mask_at_all(tiny_city, tmp_path):
+    """What was sought, and what is there in its place."""
+    root = shutil.copytree(tiny_city, tmp_path / "city")
+    (root / "gtFine").rename(root / "gtCoarse")
+    with pytest.raises(DataError, match=r"14 images.*gtFine/.*_gtFine_labelIds.*gtCoarse/ is"):
+        find_pairs(root)
+    (root / "gtCoarse").rename(root / "gtFine")
+    for path in [*root.rglob("*_labelIds.png")]:
+        path.rename(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    with pytest.raises(DataError, match=r"\*_labelTrainIds\.png are there"):
+        find_pairs(root)
+    shutil.rmtree(root / "gtFine")
+    with pytest.raises(DataError, match=r"unpack gtFine_trainvaltest\.zip"):
+        open_dataset(root)
+
+
+def test_no_mask_at_all_in_camvid(camvid):
+    for path in [*camvid.glob("*annot/*.png")]:
+        path.unlink()
+    with pytest.raises(DataError, match=r"4 images and not one mask.*<split>annot/\*\.png"):
+        find_pairs(camvid)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_photograph_that_exif_turns_does_not_go_with_a_mask(camvid, orientation):
+    """After half a turn the sizes still agree."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(IMAGE).save(image_of(camvid), exif=exif)
+    with pytest.raises(DataError, match=rf"orientation {orientation}.*write_png") as caught:
+        check_pairs(find_pairs(camvid), CAMVID)
+    assert len(caught.value.faults) == 1
 
 
 def test_folder_missing(tmp_path):

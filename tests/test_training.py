@@ -562,7 +562,7 @@ def test_a_frame_and_its_mask_of_two_sizes_are_not_scored(tmp_path, write_pictur
         lambda: training.evaluate(color_model(), pairs, RED_GREEN),
         lambda: training.score(pairs, RED_GREEN, [small, small]),
     ):
-        with pytest.raises(ShapeError) as caught:
+        with pytest.raises(DataError) as caught:
             score()
         words = (str(pairs["image"][1]), str(pairs["mask"][1]), "(8, 16)", "(16, 8)")
         assert all(word in str(caught.value) for word in words)

@@ -150,8 +150,7 @@ class MaskViewer(anywidget.AnyWidget):
             figure = plots.pairs([image], list(known.values()), self.scheme)
         else:
             figure = plots.grid([[image]], [""])
-        # A title is text to matplotlib, but $ begins a formula.
-        figure.suptitle(self.names[self.index].replace("$", r"\$"), y=1.02, fontsize=10)
+        figure.suptitle(plots.literal(self.names[self.index]), y=1.02, fontsize=10)
         content = BytesIO()
         quality = {"quality": 85}
         figure.savefig(
