@@ -23,6 +23,7 @@ from cityseg_utils import minicity, own, storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
 from cityseg_utils.layouts import read_tree
+from cityseg_utils.own import save_pairs as save_pairs  # where one looks for it
 from cityseg_utils.preprocessing import check_pair, read_image, read_mask
 
 COLUMNS = ["image", "mask", "split", "city", "frame"]

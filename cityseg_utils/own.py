@@ -102,19 +102,20 @@ def read_classes(root: Path) -> ClassScheme:
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     """Read a table of texts, as a spreadsheet writes it, too."""
     text = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape")
-    reader = csv.DictReader(StringIO(text, newline=""), strict=True)
     try:
-        table = pd.DataFrame(list(reader), columns=reader.fieldnames, dtype=object)
-    except (csv.Error, ValueError) as error:
+        lines = [line for line in csv.reader(StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
         raise DataError(f"{path}: is no table of commas and lines: {error}") from error
-    if missing := set(columns) - set(table):
+    first, *others = lines or [[]]
+    if missing := set(columns) - set(first):
         raise DataError(
             f"{path}: lacks the columns {sorted(missing)}; its first line must name "
-            f"{','.join(columns)}, it names {list(table)}"
+            f"{','.join(columns)}, it names {first}"
         )
-    if (uneven := table.isna().any(axis=1)).any():  # too long rows are refused above
-        raise DataError(f"{path}: line {uneven.idxmax() + 2} has too few columns")
-    return table
+    for number, line in enumerate(others, start=2):
+        if len(line) != len(first):
+            raise DataError(f"{path}: line {number} has {len(line)} columns, not {len(first)}")
+    return pd.DataFrame(others, columns=first, dtype=object)
 
 
 def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> Path:
