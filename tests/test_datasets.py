@@ -1,3 +1,4 @@
+import contextlib
 import http.server
 import io
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -494,6 +495,74 @@ def test_names_with_spaces_and_accents(camvid):
     for which in (image_of, mask_of):
         which(camvid).rename(which(camvid, "été à Paris_1"))
     assert len(check_pairs(find_pairs(camvid), CAMVID)) == 4
+
+
+# -- whatever becomes of a folder, no image gets another one's mask --------------------------------
+
+
+def numbered(kind, root, write):
+    """Write nine frames, whose pixels and labels hold their number, in one of the layouts."""
+    for k in range(9):
+        split, city = ("train", "train", "val")[k % 3], "abc"[k // 3]
+        if kind == "cityscapes":
+            image, mask = cityscapes_names(split, city, f"{k:06d}_000019")
+        elif kind == "camvid":
+            image, mask = f"{split}/{city}_{k}.png", f"{split}annot/{city}_{k}.png"
+        else:
+            image, mask = f"{split}/{city}_{k}.png", f"{split}_labels/{city}_{k}_L.png"
+        write(root / image, np.full((4, 4, 3), k))
+        write(root / mask, np.full((4, 4), k))
+
+
+def moved(path, name):
+    path.parent.mkdir(exist_ok=True)
+    name.parent.mkdir(exist_ok=True)
+    path.rename(name)
+
+
+HAPPENS = {
+    "deleted": lambda path, other: path.unlink(missing_ok=True),
+    "copied to another folder": lambda path, other: shutil.copy(path, other.parent),
+    "moved to another folder": lambda path, other: moved(path, other.parent / path.name),
+    "copied below": lambda path, other: shutil.copytree(path.parent, path.parent / "copy"),
+    "given another suffix": lambda path, other: path.rename(path.with_suffix(".PNG")),
+    "called by another name": lambda path, other: path.rename(path.with_stem(other.stem + "x")),
+    "called by another's name": lambda path, other: path.rename(other),
+    "left by macOS": lambda path, other: shutil.copy(path, path.with_name("._" + other.name)),
+    "linked": lambda path, other: path.with_name(other.name + ".png").symlink_to(path),
+    "given a prefix": lambda path, other: path.rename(path.with_stem("train_" + path.stem)),
+    "made a folder": lambda path, other: (path.unlink(), path.mkdir()),
+}
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from(["cityscapes", "camvid", "fast.ai"]),
+    happened=st.lists(
+        st.tuples(st.sampled_from(sorted(HAPPENS)), st.integers(0, 17), st.integers(0, 17)),
+        max_size=3,
+    ),
+)
+def test_no_image_gets_the_mask_of_another(tmp_path_factory, write_picture, kind, happened):
+    root = tmp_path_factory.mktemp("tree") / "data"
+    numbered(kind, root, write_picture)
+    for what, one, other in happened:
+        files = sorted(path for path in root.rglob("*.png") if path.is_file())
+        with contextlib.suppress(FileExistsError, shutil.SameFileError):
+            HAPPENS[what](files[one % len(files)], files[other % len(files)])
+    try:
+        pairs = find_pairs(root)
+    except DataError:
+        assert happened
+        return
+    for image, mask in zip(pairs["image"], pairs["mask"], strict=True):
+        number = preprocessing.read_image(image)[0, 0, 0]
+        renamed = any("name" in what for what, *_ in happened)  # by hand, and so believed
+        assert mask is None or renamed or preprocessing.read_mask(mask)[0, 0] == number
+    names = [p for p in root.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    annotated = "gtFine annot _labels".split()
+    images = [p for p in names if not any(x in str(p.parent.relative_to(root)) for x in annotated)]
+    assert {p.resolve() for p in pairs["image"]} >= {p.resolve() for p in images}
 
 
 # -- splitting ------------------------------------------------------------------------------------

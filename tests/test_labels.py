@@ -210,3 +210,14 @@ def test_the_safe_colours_can_be_told_apart(scheme):
 def test_safe_colours_for_classes_without_categories():
     bare = ClassScheme("bare", ("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
     assert len(set(bare.color_blind_safe().colors)) == 3
+
+
+def test_unknown_ids_are_counted():
+    mask = np.array([[7, 200, 200], [99, 7, 200]], np.uint8)
+    with pytest.raises(LabelError, match=r"99 \(1 pixel\), 200 \(3 pixels\)"):
+        CITYSCAPES.remap(mask)
+
+
+def test_ids_in_three_channels_are_named():
+    with pytest.raises(LabelError, match="three channels are equal: if they hold ids"):
+        CAMVID.remap_colors(np.full((2, 3, 3), 7, np.uint8))

@@ -262,6 +262,47 @@ def submission(tiny_city, tmp_path):
     return folder
 
 
+def as_train_ids(path, void):
+    """Store predictions as argmax gives them."""
+    ids = CITYSCAPES.remap(np.array(Image.open(path)))
+    Image.fromarray(np.where(ids == 255, void, ids)).save(path)
+
+
+@pytest.mark.parametrize("void", [0, 255])
+def test_predictions_in_train_ids_are_named(tiny_city, submission, void):
+    """They would score next to nothing, or have an id that no class has."""
+    for path in submission.rglob("*.png"):
+        as_train_ids(path, void)
+    with pytest.raises(DataError, match=r"look like train ids 0 \.\. 18.*export_predictions"):
+        evaluate_folder(tiny_city / "gtFine" / "val", submission)
+
+
+def test_a_poor_model_is_not_taken_for_train_ids(tiny_city, submission):
+    """All of its ids are train ids, too, but as ids more of them are right."""
+    for path in submission.rglob("*.png"):
+        Image.fromarray(np.full((64, 128), 7, np.uint8)).save(path)
+    assert evaluate_folder(tiny_city / "gtFine" / "val", submission).pixel_accuracy() > 0.2
+
+
+def test_unknown_ids_of_predictions_are_counted(tiny_city, submission):
+    path = next(submission.rglob("*.png"))
+    ids = np.array(Image.open(path))
+    ids[:10] = 99
+    Image.fromarray(ids).save(path)
+    with pytest.raises(DataError, match=r"99 \(1280 pixels\)"):
+        evaluate_folder(tiny_city / "gtFine" / "val", submission)
+
+
+def test_linked_folders_and_files_that_macos_leaves(tiny_city, submission, tmp_path):
+    expected = evaluate_folder(tiny_city / "gtFine" / "val", submission)
+    for path in [*submission.rglob("*.png")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "links").mkdir()
+    for folder in submission.iterdir():
+        (tmp_path / "links" / folder.name).symlink_to(folder)
+    assert evaluate_folder(tiny_city / "gtFine" / "val", tmp_path / "links", jobs=-1) == expected
+
+
 def official_result(truths, files, monkeypatch):
     monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the scorer is older than NumPy 2.4
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official

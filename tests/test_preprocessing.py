@@ -1,19 +1,24 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
-from cityseg_utils import preprocessing
+from cityseg_utils import preprocessing, storage
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID
 from cityseg_utils.preprocessing import (
+    check_image,
     denormalize,
     from_one_hot,
     normalize,
     one_hot,
     read_image,
     read_mask,
+    read_pair,
     remap,
     resize_image,
     resize_mask,
@@ -160,3 +165,103 @@ def test_from_one_hot_undoes_one_hot(data, classes):
 def test_one_hot_names_what_is_no_train_id():
     with pytest.raises(LabelError, match=r"\[3, 7\].*2"):
         one_hot(np.uint8([[0, 3], [7, VOID]]), 3)
+
+
+# -- a file holds what was labelled, or is refused -------------------------------------------------
+
+FORMATS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "TGA"]
+FORMS = {
+    "grey": lambda ids: Image.fromarray(ids),
+    "16 bits": lambda ids: Image.fromarray(ids.astype(np.uint16)),
+    "32 bits": lambda ids: Image.fromarray(ids.astype(np.int32)),
+    "black and white": lambda ids: Image.fromarray(ids.astype(bool)),
+    "three channels": lambda ids: Image.fromarray(np.stack([ids] * 3, -1)),
+    "transparent": lambda ids: Image.fromarray(np.stack([ids, ids], -1), "LA"),
+    "colours": lambda ids: Image.fromarray(ids.astype(np.uint8)).convert("HSV").convert("RGB"),
+    "palette": lambda ids: with_palette(ids),
+}
+
+
+def with_palette(ids):
+    picture = Image.fromarray(ids)
+    picture.putpalette(np.random.default_rng(int(ids.sum())).bytes(768))
+    return picture
+
+
+def as_it_is(content):
+    return content
+
+
+SPOILT = {
+    "whole": as_it_is,
+    "cut": lambda content: content[: len(content) * 2 // 3],
+    "without its middle": lambda c: c[: len(c) // 3] + c[len(c) // 2 :],
+    "with a tail": lambda content: content + b"more" * 50,
+    "doubled": lambda content: content + content,
+    "flipped": lambda c: c[: len(c) // 2] + bytes([c[len(c) // 2] ^ 4]) + c[len(c) // 2 + 1 :],
+}
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@settings(max_examples=300)
+@given(
+    ids=arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(0, 33)),
+    kind=st.sampled_from(FORMATS),
+    form=st.sampled_from(sorted(FORMS)),
+    spoilt=st.sampled_from(sorted(SPOILT)),
+    turn=st.sampled_from([None, 1, 3, 6, 8]),
+)
+def test_no_file_is_read_as_another_labelling(tmp_path_factory, ids, kind, form, spoilt, turn):
+    """In whatever form an honest program has written it, and whatever became of it since."""
+    path = tmp_path_factory.mktemp("mask") / "mask.png"
+    if form == "black and white":
+        ids = ids % 2
+    exif = Image.Exif()
+    if turn:
+        exif[0x0112] = turn
+    content = BytesIO()
+    try:
+        FORMS[form](ids).save(content, kind, exif=exif, lossless=True)
+    except (OSError, ValueError):
+        assume(False)  # Pillow cannot write this form in that format
+    path.write_bytes(SPOILT[spoilt](content.getvalue()))
+    try:
+        found = read_mask(path)
+    except DataError as error:
+        assert str(path) in str(error)
+        readable = kind == "PNG" and form in ("grey", "palette", "black and white")
+        assert not readable or spoilt not in ("whole", "with a tail") or (turn or 1) != 1
+        return
+    np.testing.assert_array_equal(found, ids)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_a_turned_photograph_does_not_go_with_a_mask(tmp_path, write_picture, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(COLORS).save(tmp_path / "a.jpg", exif=exif)
+    mask = write_picture(tmp_path / "a.png", np.zeros(COLORS.shape[:2]))
+    with pytest.raises(DataError, match=rf"a\.jpg: .*orientation {orientation}.*upright copy"):
+        read_pair(tmp_path / "a.jpg", mask, CITYSCAPES)
+    storage.write_png(tmp_path / "upright.png", read_image(tmp_path / "a.jpg"))
+    size = storage.read_header(tmp_path / "upright.png").size
+    mask = write_picture(tmp_path / "b.png", np.zeros(size))
+    image, labels = read_pair(tmp_path / "upright.png", mask, CITYSCAPES)
+    assert image.shape[:2] == labels.shape == size
+
+
+def test_a_pair_of_two_sizes_is_refused(tmp_path, write_picture):
+    image = write_picture(tmp_path / "image.png", COLORS)
+    mask = write_picture(tmp_path / "mask.png", np.zeros((30, 20)))
+    with pytest.raises(DataError, match=r"mask\.png: is \(30, 20\) .*image\.png is \(20, 30\)"):
+        read_pair(image, mask, CITYSCAPES)
+
+
+@pytest.mark.parametrize(
+    "wrong", [COLORS / 255, COLORS[..., 0], COLORS[..., [0, 1, 2, 0]], COLORS[:0], COLORS[None]]
+)
+def test_what_is_no_photograph_is_refused_with_its_shape(wrong):
+    with pytest.raises(ShapeError, match=r"must be \(H, W, 3\) uint8 RGB, is \(") as caught:
+        check_image(wrong)
+    assert str(wrong.dtype) in str(caught.value)
+    assert check_image(COLORS) is COLORS

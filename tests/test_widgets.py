@@ -4,6 +4,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from cityseg_utils import widgets
 from cityseg_utils.datasets import find_pairs
@@ -151,3 +152,24 @@ def test_a_file_that_goes_bad_later_is_told_in_the_viewer(tmp_path, write_pictur
     assert "1.png" in viewer.frame["fault"]
     viewer.index = 0
     assert "fault" not in viewer.frame
+
+
+@pytest.fixture
+def phone(tmp_path):
+    """A photograph that is upright by its EXIF alone, 6 x 4 as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(IMAGE).save(tmp_path / "phone.jpg", exif=exif)
+    return tmp_path / "phone.jpg"
+
+
+def test_a_phone_s_photograph_is_shown_upright_with_its_prediction(phone):
+    viewer = widgets.view([phone], prediction=[MASK.T], scheme=CITYSCAPES)
+    assert (viewer.frame["height"], viewer.frame["width"]) == (6, 4)
+    with pytest.raises(ShapeError, match="the image is 6 x 4, its prediction is 4 x 6"):
+        widgets.view([phone], prediction=[MASK], scheme=CITYSCAPES)
+
+
+def test_a_phone_s_photograph_does_not_go_with_a_truth(phone):
+    with pytest.raises(DataError, match="orientation 6"):
+        widgets.view([phone], [MASK.T], scheme=CITYSCAPES)
