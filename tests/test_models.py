@@ -5,12 +5,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from cityseg_utils import framework, minicity, models, training
+from cityseg_utils import framework, minicity, models, storage, training
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
 from cityseg_utils.models import build_model
+from cityseg_utils.preprocessing import read_mask
 
 tf = load_tensorflow()
 
@@ -368,10 +369,29 @@ def test_the_reference_in_classes_of_camvid_adds_probabilities_up():
     np.testing.assert_allclose(theirs[..., CAMVID.names.index("car")], expected, atol=1e-5)
 
 
-def test_the_reference_in_other_classes_is_refused():
+def test_the_reference_in_other_classes_needs_examples():
     scheme = ClassScheme("two", ("road", "moon"), ((0, 0, 0), (9, 9, 9)), (0, 1))
-    with pytest.raises(LabelError, match="no class of 'two'"):
+    with pytest.raises(LabelError, match="'two' is not known; give examples=pairs"):
         models.load_reference(scheme)
+
+
+def test_the_reference_learns_from_examples_what_its_classes_are_called(tiny_city, tmp_path):
+    """Here by names that it has never heard of, and with two classes become one."""
+    pairs = find_pairs(tiny_city)
+    own = {"road": "tarmac", "sky": "heaven", "building": "house", "wall": "house"}
+    names = tuple(dict.fromkeys(own.get(name, "rest") for name in CITYSCAPES.names))
+    scheme = ClassScheme("own", names, ((1, 2, 3),) * len(names), tuple(range(len(names))), (255,))
+    table = np.full(256, 255, np.uint8)
+    table[:19] = [names.index(own.get(name, "rest")) for name in CITYSCAPES.names]
+    for k, path in enumerate(pairs["mask"]):
+        storage.write_png(tmp_path / f"{k}.png", table[read_mask(path, CITYSCAPES)])
+        pairs.loc[k, "mask"] = tmp_path / f"{k}.png"
+    train, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
+    model = models.load_reference(scheme, train)
+    iou = training.evaluate(model, val, scheme, size=models.REFERENCE_SIZE).iou()
+    assert iou["tarmac"] > 0.9
+    assert iou["heaven"] > 0.5
+    assert iou["house"] > 0.5
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "no digest"])
