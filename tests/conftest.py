@@ -22,7 +22,10 @@ settings.load_profile("any machine")
 
 
 # What a test asks for tells what it is.
-MARKS = {"wait_until": "slow", "browser": "slow", "photographs": "photographs"}
+MARKS = {
+    **dict.fromkeys(("wait_until", "browser", "trained", "finished"), "slow"),
+    "photographs": "photographs",
+}
 
 
 def pytest_collection_modifyitems(items):

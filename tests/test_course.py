@@ -54,6 +54,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(checkout):
     assert not list((checkout / "build").glob("*.ipynb"))
 
 
+@pytest.mark.slow
 def test_run_passes_parameters_on_and_leaves_html(checkout, capfd):
     lesson = checkout / "notebooks" / "00_a.ipynb"
     content = json.loads(lesson.read_text())
@@ -65,6 +66,7 @@ def test_run_passes_parameters_on_and_leaves_html(checkout, capfd):
     assert "ok" in capfd.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_lesson_that_fails_is_told(checkout, capfd):
     notebook(checkout / "notebooks" / "02_c.ipynb", "raise ValueError('broken')", tags=())
     assert course.run(["02"], []) == 1

@@ -632,6 +632,7 @@ def test_the_environment_beats_minicity(tiny_city, monkeypatch, own_home):
     assert not own_home.exists()
 
 
+@pytest.mark.slow
 def test_minicity_is_drawn_on_first_use_only(own_home):
     pairs, scheme = open_dataset()
     assert scheme is CITYSCAPES

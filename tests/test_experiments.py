@@ -106,6 +106,7 @@ def test_a_killed_runner_loses_the_run_that_it_was_at(
     pd.testing.assert_frame_equal(read(results).iloc[:2], kept)
 
 
+@pytest.mark.slow
 def test_two_runners_share_the_work(tiny_city, tmp_path, start_python):
     results = tmp_path / "study.csv"
     both = [start_python(RUNNER, tiny_city, results) for _ in range(2)]
@@ -117,6 +118,7 @@ def test_two_runners_share_the_work(tiny_city, tmp_path, start_python):
     assert not [path for path in tmp_path.iterdir() if path.suffix not in (".csv", ".lock")]
 
 
+@pytest.mark.slow
 def test_what_a_run_raises_surfaces_and_is_not_noted(data, tmp_path):
     train, val, scheme = data
     broken = train.copy()
@@ -126,6 +128,7 @@ def test_what_a_run_raises_surfaces_and_is_not_noted(data, tmp_path):
     assert not (tmp_path / "study.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_frame_surfaces_as_it_would_here(data, tmp_path):
     train, val, scheme = data
     damaged = tmp_path / "frame.png"
@@ -291,6 +294,7 @@ def test_a_recipe_is_the_same_on_another_processor(data):
     assert len({cell.settings for cell in cells}) == 1
 
 
+@pytest.mark.slow
 def test_stored_runs_are_of_today_s_recipes():
     study, table = studies.STUDIES["losses"], studies.read("losses")
     train, val, scheme = study.data()

@@ -64,6 +64,7 @@ def test_operations_agree_with_tensorflows_profiler(network):
     assert counted == pytest.approx(expected.total_float_ops, rel=0.005)
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_its_convolutions_until_it_is_unfrozen():
     model = build_model(5, (64, 96, 3), "mobilenetv2", "Linknet", freeze_encoder=True)
     encoder = [layer for layer in model.layers if layer.name.startswith(("Conv", "block_"))]

@@ -176,6 +176,7 @@ except errors.StorageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_a_cache(tiny_city, own_home, run_python):
     printed = run_python(FULL_DISK, tiny_city)
     assert printed.startswith("StorageError")

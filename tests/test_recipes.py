@@ -121,6 +121,7 @@ def test_a_training_takes_its_steps_and_leaves_a_float32_model(trained, train_pa
     assert 0 < scored.pixel_accuracy() < 1
 
 
+@pytest.mark.slow
 def test_one_seed_one_outcome(trained, train_pairs):
     again = recipes.train(SMALL, train_pairs, CITYSCAPES, seed=0)
     np.testing.assert_array_equal(again.losses, trained.losses)
@@ -129,6 +130,7 @@ def test_one_seed_one_outcome(trained, train_pairs):
     assert not same(other.model, trained.model)
 
 
+@pytest.mark.slow
 def test_time_is_a_budget_too(train_pairs):
     shares = []
     timed = SMALL.but(steps=None, seconds=0.5, precision="float32")
@@ -139,6 +141,7 @@ def test_time_is_a_budget_too(train_pairs):
     assert shares[-1] == 1
 
 
+@pytest.mark.slow
 def test_averaged_weights_lag_behind(trained, train_pairs):
     """After a few steps the average is nearer to the start than the last weights are."""
     recipes.set_seed(0)
@@ -152,6 +155,7 @@ def test_averaged_weights_lag_behind(trained, train_pairs):
     assert 0 < way(averaged.model) < 0.7 * way(trained.model)
 
 
+@pytest.mark.slow
 def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
     models.save_weights(trained.model, tmp_path / "first.npz")
     after = SMALL.but(first_weights=tmp_path / "first.npz", learning_rate=1e-9, refresh=0, steps=1)
@@ -169,6 +173,7 @@ def test_the_reference_is_a_place_to_start_for_other_classes():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_auto_is_what_the_machine_asks_for(train_pairs, monkeypatch):
     """Half precision of graphics cards, for which the loss is scaled."""
     monkeypatch.setenv("CITYSEG_PRECISION", "mixed_float16")
@@ -179,12 +184,14 @@ def test_auto_is_what_the_machine_asks_for(train_pairs, monkeypatch):
         assert isinstance(recipes._optimizer(SMALL), tf.keras.mixed_precision.LossScaleOptimizer)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_names_its_precision_keeps_it(train_pairs, monkeypatch):
     monkeypatch.setenv("CITYSEG_PRECISION", "mixed_float16")
     exact = SMALL.but(precision="float32", steps=1, refresh=0)
     assert recipes.train(exact, train_pairs, CITYSCAPES).precision == "float32"
 
 
+@pytest.mark.slow
 def test_a_damaged_frame_is_named_in_a_few_lines(train_pairs, tmp_path):
     damaged = tmp_path / "frame.png"
     damaged.write_bytes(train_pairs["image"].iloc[5].read_bytes()[:500])
@@ -197,6 +204,7 @@ def test_a_damaged_frame_is_named_in_a_few_lines(train_pairs, tmp_path):
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.slow
 def test_fit_notes_every_epoch_and_is_reused(train_pairs, tiny_city, own_home):
     val = find_pairs(tiny_city).query("split == 'val'")
     run, model = recipes.fit(SMALL, train_pairs, val, CITYSCAPES, epochs=2)
@@ -209,6 +217,7 @@ def test_fit_notes_every_epoch_and_is_reused(train_pairs, tiny_city, own_home):
     assert model.layers[3].compute_dtype == "float32"
 
 
+@pytest.mark.slow
 def test_fit_follows_the_schedule(train_pairs, tiny_city, own_home, monkeypatch):
     """Eight frames in batches of four for two epochs are four steps."""
     val = find_pairs(tiny_city).query("split == 'val'")

@@ -73,6 +73,7 @@ def test_as_many_frames_in_a_row_as_spread():
     assert len(parts["spread"]) == 39
 
 
+@pytest.mark.slow
 def test_camvid_has_to_be_named():
     command = [sys.executable, "-m", "cityseg_utils.studies", "drive"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -244,6 +244,7 @@ def test_one_seed_gives_one_outcome(undisturbed, tiny_city, tmp_path):
     assert_same_outcome(small_fit(tiny_city, tmp_path), undisturbed)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_outcome_in_another_process(
     undisturbed, tiny_city, tmp_path, run_python
 ):
@@ -322,6 +323,7 @@ def test_killed_and_resumed(undisturbed, tiny_city, tmp_path, start_python, wait
     assert len(names_in(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_runs_with_different_losses_never_share_a_folder(tiny_city, tmp_path):
     library = load_segmentation_models().losses
     losses = [
@@ -409,6 +411,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [60_000, 180_000])
 def test_a_full_disk_is_a_storage_error_and_leaves_no_halves(
     tiny_city, tmp_path, run_python, limit
