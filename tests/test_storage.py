@@ -198,10 +198,11 @@ def png(ids, bits, palette=False, note=b""):
 
 @pytest.mark.parametrize("palette", [False, True], ids=["grey", "palette"])
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_few_bits_and_palettes_hold_ids(tmp_path, bits, palette):
+def test_few_bits_and_palettes_hold_ids(tmp_path, bits, palette, capfd):
     ids = np.random.default_rng(bits).integers(0, min(2**bits, 60), (5, 7), np.uint8)
     (tmp_path / "ids.png").write_bytes(png(ids, bits, palette))
     np.testing.assert_array_equal(storage.read_picture(tmp_path / "ids.png", False), ids)
+    assert capfd.readouterr() == ("", "")  # a decoder's warnings, one for each file
 
 
 def test_a_palette_of_pillow_s_holds_ids(tmp_path):
