@@ -59,6 +59,8 @@ def read_table(root: Path) -> Tree:
 def read_classes(root: Path) -> ClassScheme:
     """Read ``classes.csv``: columns ``id, name, red, green, blue, void``, perhaps ``category``.
 
+    Without that column every class is a category of its own.
+
     Each row says what one raw id of the label maps means: a class, in the order of train ids, or
     void (1, true or yes), which needs no name.
 
@@ -93,7 +95,7 @@ def read_classes(root: Path) -> ClassScheme:
             tuple(map(tuple, colors.to_numpy().tolist())),
             tuple(ids[~void].tolist()),
             tuple(ids[void].tolist()),
-            tuple(table.loc[~void, "category"]) if "category" in table else (),
+            tuple(table.loc[~void, "category" if "category" in table else "name"]),
         )
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from None

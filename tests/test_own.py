@@ -51,6 +51,7 @@ def test_a_folder_of_one_s_own_opens_like_any_other(mine):
     assert pairs["mask"].isna().tolist() == [True, False, False]
     assert (scheme.name, scheme.names, scheme.ids) == ("my streets", ("tarmac", "hedge"), (9, 3))
     assert (scheme.colors[1], scheme.void_ids) == ((0, 200, 0), (255,))
+    assert scheme.categories == scheme.names
     assert check_pairs(pairs, scheme)["height"].tolist() == [16] * 3
     assert read_mask(pairs["mask"][1], scheme)[:2, :2].tolist() == [[0, 1], [255, 255]]
 
