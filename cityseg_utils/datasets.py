@@ -58,7 +58,12 @@ def find_pairs(root: Path | str) -> pd.DataFrame:
         image or one of them two, or if no image has a mask.
     """
     root = Path(root)
-    tree = own.read_table(root) if own.is_here(root) else read_tree(root)
+    try:
+        tree = own.read_table(root) if own.is_here(root) else read_tree(root)
+        files = Counter(path.resolve() for row in tree.rows for path in row[:2] if path)
+    except OSError as error:
+        raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
+    tree.faults += [f"{path}: is in two pairs" for path, number in files.items() if number > 1]
     if tree.faults:
         raise DataError(f"{root}: {len(tree.faults)} files have no partner:", sorted(tree.faults))
     if not tree.rows:

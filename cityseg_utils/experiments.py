@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,8 @@ class _Cell:
         self.name, self.recipe, self.seed = name, recipe, seed
         self.train, self.val, self.scheme = train, val, scheme
         _check_importable(name, recipe)
+        if val.empty or val["mask"].isna().any():
+            raise DataError("there are no frames to score on, or some without a mask")
         frames = [sorted(zip(x["city"], x["frame"], strict=True)) for x in (train, val)]
         # One picture tells a data set from the same one drawn at another size.
         shape = storage.read_header(val["mask"].iloc[0]).size
@@ -232,19 +235,20 @@ def read(results: Path | str) -> pd.DataFrame:
     DataError
         If there is none, or it is no table of results.
     """
+    if not Path(results).exists():
+        raise DataError(
+            f"{results}: there are no results yet. Name the file that they are in, or do the runs "
+            "with experiments.run"
+        )
+    content = BytesIO(storage.read_bytes(results))
     try:
         # Names such as 0.001 or None are no numbers and not missing.
         words = {"configuration": str, "settings": str}
         table = pd.read_csv(
-            results, float_precision="round_trip", dtype=words, keep_default_na=False, na_values=""
+            content, float_precision="round_trip", dtype=words, keep_default_na=False, na_values=""
         )
         return table.astype(words).set_index(["configuration", "seed"])
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{results}: there are no results yet. Name the file that they are in, or do the runs "
-            "with experiments.run"
-        ) from error
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError) as error:
         raise DataError(f"{results}: is no table of results: {error}") from error
 
 

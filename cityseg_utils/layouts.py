@@ -82,20 +82,20 @@ def read_tree(root: Path) -> Tree:
     Raises
     ------
     DataError
-        If `root` is no folder, has no tree that is known, or a part of it may not be read.
+        If `root` is no folder, or has no tree that is known.
+    OSError
+        If a part of it may not be read.
     """
     if not root.is_dir():
         raise DataError(f"{root}: is no folder; set CITYSEG_DATA to the folder of a data set")
-    try:
-        folders = {path.name for path in root.iterdir() if path.is_dir()}
-    except OSError as error:
-        raise DataError(f"{root}: cannot be read: {error.strerror}") from error
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
     if "leftImg8bit" in folders:
         return _cityscapes(root)
     if folders >= {_RAW, _LABELED}:
         return _camvid_of_its_authors(root)
     for ending, kind in (("annot", ""), ("_labels", "_L")):
-        if splits := {name.removesuffix(ending) for name in folders if name.endswith(ending)}:
+        splits = {name.removesuffix(ending) for name in folders if name.endswith(ending)} - {""}
+        if splits:
             return _camvid(root, splits | (folders & {"train", "val", "test"}), ending, kind)
     raise DataError(f"{root}: is no data set this course knows. {_expected(root)}")
 

@@ -333,8 +333,9 @@ def _by_frame(folder: Path | str, pattern: str) -> dict[tuple[str, ...], Path]:
     found: dict[tuple[str, ...], Path] = {}
     twice, others = [], []
     for path in storage.files_below(folder):
-        match = _FRAME.fullmatch(path.name)
-        if match is None or not fnmatch(path.name, pattern):
+        name = path.with_suffix(path.suffix.lower()).name
+        match = _FRAME.fullmatch(name)
+        if match is None or not fnmatch(name, pattern):
             others.append(path.name)
             continue
         if match.groups() in found:

@@ -76,6 +76,9 @@ def build_model(
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
     check_size(architecture, *input_shape[:2])
+    if encoder_weights not in (None, "imagenet"):
+        with storage.opened(encoder_weights):  # HDF5 would wait for a pipe
+            pass
     sm = load_segmentation_models()
     try:
         model = getattr(sm, architecture)(

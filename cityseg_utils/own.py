@@ -39,9 +39,9 @@ def read_table(root: Path) -> Tree:
     """
     table = _read(root / PAIRS, ["image", "mask", "split"])
     others = [name for name in table if name not in ("image", "mask", "split", "frame")]
-    group = "city" if "city" in others else next(iter(others), None)
+    group = "city" if "city" in others else others[0] if len(others) == 1 else None
     tree = Tree("own", f"the column mask of {PAIRS}")
-    for number, row in enumerate(table.to_dict("records"), start=2):
+    for number, row in zip(table.index, table.to_dict("records"), strict=True):
         image, mask = root / row["image"], root / row["mask"] if row["mask"] else None
         for path, what in ((image, row["image"]), (mask, row["mask"])):
             if path is not None and (not what or not path.is_file()):
@@ -51,8 +51,6 @@ def read_table(root: Path) -> Tree:
         city = row[group] if group else "all"
         check_city(city, f"{root / PAIRS}, line {number}")
         tree.rows.append((image, mask, row["split"], city, row.get("frame") or image.stem))
-    images = pd.Series([image for image, *_ in tree.rows], dtype=object)
-    tree.faults += [f"{image}: is listed twice" for image in images[images.duplicated()]]
     return tree
 
 
@@ -82,7 +80,7 @@ def read_classes(root: Path) -> ClassScheme:
             table["id"].astype(int),
             table.loc[~void, ["red", "green", "blue"]].astype(int),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: ids and colours are whole numbers: {error}") from error
     if not colors.isin(range(256)).all(axis=None):
         raise DataError(f"{path}: colours lie in 0..255")
@@ -102,22 +100,25 @@ def read_classes(root: Path) -> ClassScheme:
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read a table of texts, as a spreadsheet writes it, too."""
+    """Read a table of texts, as a spreadsheet writes it, too; its index counts lines."""
     text = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape")
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
-        lines = [line for line in csv.reader(StringIO(text, newline=""), strict=True) if line]
+        lines = dict((reader.line_num, line) for line in reader if line)
     except csv.Error as error:
         raise DataError(f"{path}: is no table of commas and lines: {error}") from error
-    first, *others = lines or [[]]
+    first = lines.pop(min(lines)) if lines else []
+    if len(set(first)) < len(first):
+        raise DataError(f"{path}: two columns have the same name, in {first}")
     if missing := set(columns) - set(first):
         raise DataError(
             f"{path}: lacks the columns {sorted(missing)}; its first line must name "
             f"{','.join(columns)}, it names {first}"
         )
-    for number, line in enumerate(others, start=2):
+    for number, line in lines.items():
         if len(line) != len(first):
             raise DataError(f"{path}: line {number} has {len(line)} columns, not {len(first)}")
-    return pd.DataFrame(others, columns=first, dtype=object)
+    return pd.DataFrame(list(lines.values()), list(lines), first, dtype=object)
 
 
 def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> Path:
@@ -140,15 +141,28 @@ def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> 
 
     Raises
     ------
+    DataError
+        If a column is missing, or masks hold colours, of which ``classes.csv`` cannot tell.
     StorageError
         If the tables cannot be written.
     """
     folder = Path(folder)
+    if missing := {"image", "mask", "split", "city", "frame"} - set(pairs):
+        raise DataError(f"the pairs lack the columns {sorted(missing)}")
+    for path in pairs["mask"].dropna() if scheme.file_colors else ():
+        if storage.read_header(path).channels == 3:
+            raise DataError(
+                f"{path}: holds colours, of which {CLASSES} cannot tell. Write ids first: "
+                "storage.write_png(new, scheme.unmap(preprocessing.read_mask(old, scheme)))"
+            )
     base = folder.resolve()
 
     def relative(path: Path | None) -> str:
         missing = path is None or pd.isna(path)
-        return "" if missing else Path(os.path.relpath(Path(path).resolve(), base)).as_posix()
+        if missing:
+            return ""
+        path = Path(path)  # a link stays one
+        return Path(os.path.relpath(path.parent.resolve() / path.name, base)).as_posix()
 
     paths = {name: pairs[name].map(relative) for name in ("image", "mask")}
     classes = scheme.to_frame().drop(columns="color")
@@ -166,5 +180,5 @@ def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> 
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:
-    text = table.to_csv(index=False, lineterminator="\n")
+    text = table.to_csv(index=False, lineterminator="\r\n")  # so that both are quoted in names
     storage.write_bytes(path, text.encode("utf-8", "surrogateescape"))

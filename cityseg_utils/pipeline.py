@@ -47,6 +47,8 @@ class Frames:
     def __init__(self, pairs: pd.DataFrame, scheme: ClassScheme, size: Size, cache: str | None):
         if cache not in CACHES:
             raise ValueError(f"cache must be one of {CACHES}, got {cache!r}")
+        if len(size) != 2 or min(size) < 1:
+            raise ValueError(f"size is (height, width), both above 0; got {size}")
         if pairs.empty:
             raise DataError("there are no pairs to load; is the split's name right?")
         if pairs["mask"].isna().any():

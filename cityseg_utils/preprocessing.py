@@ -53,7 +53,7 @@ def read_mask(
     LabelError
         If it holds an id that no class of `scheme` has.
     """
-    in_colors = bool(scheme and scheme.file_colors) and read_header(path).channels == 3
+    in_colors = scheme is not None and _holds_colors(path, scheme)
     mask = read_picture(path, color=in_colors)
     if scheme is not None:
         try:
@@ -61,6 +61,22 @@ def read_mask(
         except LabelError as error:
             raise LabelError(f"{path}: {error}") from None
     return mask if size is None else resize_mask(mask, size)
+
+
+def _holds_colors(path: Path | str, scheme: ClassScheme) -> bool:
+    """Tell whether a label map holds the scheme's `file_colors` and not ids.
+
+    In a palette it does if any of them is in it and stands for another class than its number.
+    """
+    header = read_header(path) if scheme.file_colors else None
+    if header is None or header.kind != "PNG" or header.orientation != 1:
+        return False  # of ids, or refused
+    if not header.palette:
+        return header.channels == 3
+    ids, colors = (read_picture(path, color).reshape(-1, n) for color, n in ((False, 1), (True, 3)))
+    used = {(k, *color) for k, *color in np.unique(np.hstack([ids, colors]), axis=0).tolist()}
+    known = scheme.file_colors
+    return any(known.get(tuple(color), scheme.table[k]) != scheme.table[k] for k, *color in used)
 
 
 def read_pair(

@@ -6,6 +6,7 @@ Names and colours of the classes, and what is void, are then put in by hand.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def propose(images: Path | str, masks: Path | str, folder: Path | str) -> Path:
     )
     table = pd.DataFrame(rows, columns=["key", "image", "mask"])
     groups = [key.rpartition("/")[0] or key.rpartition("_")[0] or "all" for key in table["key"]]
-    table["city"] = [group.replace("/", " ") for group in groups]
+    # What may name a folder.
+    table["city"] = [re.sub(r"[^\w.-]+|_", " ", group).strip(" .-") or "all" for group in groups]
     table["frame"] = [key.rpartition("/")[2] for key in table["key"]]
     return save_pairs(folder, table.assign(split=_splits(table["city"])), scheme)
 

@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import framework, losses, models, pipeline, training
+from cityseg_utils import framework, losses, models, pipeline, storage, training
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow, set_seed
 from cityseg_utils.labels import ClassScheme
@@ -44,7 +44,7 @@ _NUMBERS = (
     ("learning_rate seconds", "a number above 0", lambda x: 0 < x < math.inf),
     ("weight_decay repeat", "a number from 0", lambda x: 0 <= x < math.inf),
     ("average batch_norm_momentum", "from 0 to less than 1", lambda x: 0 <= x < 1),
-    ("size", "two numbers above 0", lambda x: len(x) == 2 and min(x) > 0),
+    ("size", "two whole numbers above 0", lambda x: len(x) == 2 and min(x) > 0 == sum(x) % 1),
 )
 
 
@@ -111,8 +111,12 @@ class Recipe:
         for names, kind, holds in _NUMBERS:
             for what in names.split():
                 value = getattr(self, what)
-                if value is not None and not holds(value):
-                    raise ValueError(f"{what} must be {kind}, got {value}")
+                if value is None and what in ("steps", "seconds", "batch_norm_momentum"):
+                    continue
+                with suppress(TypeError):
+                    if holds(value):
+                        continue
+                raise ValueError(f"{what} must be {kind}, got {value!r}")
         models.check_size(self.architecture, *self.size)
 
     def but(self, **changes) -> "Recipe":
@@ -202,8 +206,8 @@ def first_weights_digest(recipe: Recipe) -> str | None:
         return None
     path = _first_weights(recipe)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
+        return hashlib.sha256(storage.read_bytes(path)).hexdigest()
+    except DataError as error:
         raise DataError(f"{path}: no weights to start from can be read: {error}") from error
 
 

@@ -106,13 +106,19 @@ def read_bytes(path: Path | str) -> bytes:
     DataError
         If it cannot be read or is no file: a pipe or a device would never end.
     """
-    with _regular(path) as file:
+    with opened(path) as file:
         return file.read()
 
 
 @contextmanager
-def _regular(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a file for reading, but nothing else that has a name."""
+def opened(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a file for reading, but nothing else that has a name.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is no file: a pipe or a device would never end.
+    """
     try:
         mode = Path(path).stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -134,16 +140,16 @@ def read_header(path: Path | str) -> Header:
     DataError
         If the file is missing, unreadable, truncated, no picture, or absurdly large.
     """
-    with _regular(path) as file:
+    with opened(path) as file:
         return _inspect(path, file)
 
 
 def _inspect(path: Path | str, file: BinaryIO) -> Header:
     first = file.read(len(_PNG))
     if first == _PNG:
-        header = _inspect_png(file)
+        header = _inspect_png(path, file)
     elif first.startswith(_JPEG):
-        header = _inspect_jpeg(file)
+        header = _inspect_jpeg(path, file)
     else:
         raise DataError(f"{path}: is not a PNG or JPEG file (it begins with {first!r})")
     if header is None:
@@ -154,7 +160,7 @@ def _inspect(path: Path | str, file: BinaryIO) -> Header:
     return header
 
 
-def _inspect_png(file: BinaryIO) -> Header | None:
+def _inspect_png(path: Path | str, file: BinaryIO) -> Header | None:
     """Read all chunks but those of the pixels, to the last; None if the last is not there."""
     chunks = {}
     while b"IEND" not in chunks:
@@ -164,6 +170,8 @@ def _inspect_png(file: BinaryIO) -> Header | None:
         file.seek(length - len(chunks[kind]), os.SEEK_CUR)
         if len(file.read(4)) < 4:  # the chunk's sum, which the decoder checks
             return None
+    if b"acTL" in chunks:
+        raise DataError(f"{path}: is an animation; write the picture that is meant alone")
     first = chunks.get(b"IHDR", b"")
     if len(first) != 13 or first[9] not in _CHANNELS:
         return None
@@ -172,11 +180,13 @@ def _inspect_png(file: BinaryIO) -> Header | None:
     return Header("PNG", size, first[8], _CHANNELS[first[9]], first[9] == _PALETTE, turn)
 
 
-def _inspect_jpeg(file: BinaryIO) -> Header | None:
+def _inspect_jpeg(path: Path | str, file: BinaryIO) -> Header | None:
     try:
         with Image.open(file, formats=["JPEG"]) as opened:
             size, exif = opened.size[::-1], opened.info.get("exif", b"")
             return Header("JPEG", size, 8, len(opened.getbands()), False, _orientation(exif))
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: claims too many pixels: {error}") from error
     except Exception:  # Pillow raises many kinds
         return None
 
@@ -217,6 +227,8 @@ def read_picture(path: Path | str, color: bool) -> np.ndarray:
     picture = _decode(path, content, color)
     if not color and header.bits < 8:
         picture //= 255 // (2**header.bits - 1)  # as the decoder has made them
+    if not color and header.palette:
+        _check_palette(path, picture)
     return _turned_upright(picture, header.orientation)
 
 
@@ -255,6 +267,21 @@ def _without_palette(content: bytes) -> bytes:
             parts.append(content[place:end])
         place = end
     return b"".join(parts)
+
+
+def _check_palette(path: Path | str, ids: np.ndarray) -> None:
+    """Refuse a palette of greys under other numbers, as programs make of grey values to save room.
+
+    Then nobody can know whether the greys are the ids or their places.
+    """
+    with Image.open(path) as stored:
+        colors = np.reshape(stored.getpalette() or [], (-1, 3))
+    used = np.unique(ids[ids < len(colors)])
+    if (colors == colors[:, :1]).all() and (colors[used, 0] != used).any():
+        raise DataError(
+            f"{path}: holds greys in a palette that gives them other numbers, and either may be "
+            "the ids; write the ids as grey values, without a palette"
+        )
 
 
 def _check_whole(path: Path | str, content: bytes, channels: int) -> None:
@@ -314,6 +341,8 @@ def write_whole(path: Path | str) -> Iterator[Path]:
         box = tempfile.mkdtemp(prefix=".writing-", dir=path.parent)
         temporary = Path(box) / path.name
         yield temporary
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise StorageError(f"{path}: is a pipe or a device, not a file to be written anew")
         if path.is_file() and temporary.is_file():
             shutil.copymode(path, temporary)
         temporary.replace(path)

@@ -148,7 +148,7 @@ def fit(
     CitysegError
         Whatever was wrong with a file of the data set.
     """
-    if not re.fullmatch(r"[^/\\:\0]+", name):
+    if not re.fullmatch(r"[^/\\:\0\ud800-\udfff]{1,100}", name):
         raise ValueError(f"name must begin a folder's name, without / \\ or :, got {name!r}")
     _refuse_keras_3(model=model)
     for callback in callbacks:
@@ -399,6 +399,8 @@ def predict(
         If the network cannot take images of `size`.
     """
     _refuse_keras_3(model=model)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if size is not None:
         check_fits(model, size)
     for seen, pictures in _batches(model, images, size, batch_size):
@@ -428,6 +430,7 @@ def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
     """Resize ``(h, w, C)`` probabilities bilinearly to (height, width)."""
     import cv2
 
+    scores = np.asarray(scores, np.float32)
     return cv2.resize(scores, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
 
 

@@ -241,6 +241,24 @@ def test_a_colour_that_is_off_by_one_is_refused(release, write_picture):
         check_pairs(*open_dataset(root))
 
 
+def test_colours_in_a_palette_are_colours(release):
+    """An optimizer of PNG files turns few colours into a palette."""
+    root = release(fast_ai("train", "a_1"))
+    mask = root / "train_labels" / "a_1_L.png"
+    Image.fromarray(IN_COLORS).quantize(64).save(mask)
+    assert Image.open(mask).mode == "P"
+    assert (preprocessing.read_mask(mask, CAMVID) == [IN_CLASSES] * 4).all()
+
+
+def test_a_turned_mask_in_colours_is_refused(release):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    root = release(fast_ai("train", "a_1"))
+    Image.fromarray(IN_COLORS).save(root / "train_labels" / "a_1_L.png", exif=exif)
+    with pytest.raises(DataError, match="orientation 3"):
+        preprocessing.read_mask(root / "train_labels" / "a_1_L.png", CAMVID)
+
+
 def test_photograph_and_labels_in_one_jpeg_are_refused_with_the_reason(tmp_path, write_picture):
     write_picture(tmp_path / "train" / "1.jpg", np.zeros((16, 32, 3)))
     with pytest.raises(DataError, match="side by side: JPEG has mixed"):
@@ -297,6 +315,16 @@ def test_a_frame_in_the_folders_of_two_cities(tmp_path, write_picture):
     with pytest.raises(DataError, match="is of the same frame as") as caught:
         find_pairs(tmp_path)
     assert len(caught.value.faults) == 2
+
+
+def test_one_file_in_two_splits(camvid):
+    """By a link, as when someone has no val split of their own."""
+    shutil.rmtree(camvid / "val")
+    shutil.rmtree(camvid / "valannot")
+    (camvid / "val").symlink_to("train")
+    (camvid / "valannot").symlink_to("trainannot")
+    with pytest.raises(DataError, match="0001TP_000060.png: is in two pairs"):
+        find_pairs(camvid)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".TIF", ".bmp"])

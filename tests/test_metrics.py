@@ -297,6 +297,8 @@ def test_linked_folders_and_files_that_macos_leaves(tiny_city, submission, tmp_p
     expected = evaluate_folder(tiny_city / "gtFine" / "val", submission)
     for path in [*submission.rglob("*.png")]:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    one = next(path for path in submission.rglob("*.png") if path.name[0] != ".")
+    one.rename(one.with_suffix(".PNG"))
     (tmp_path / "links").mkdir()
     for folder in submission.iterdir():
         (tmp_path / "links" / folder.name).symlink_to(folder)

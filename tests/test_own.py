@@ -77,11 +77,12 @@ def test_any_column_names_the_group(mine):
         ("photos/a.jpg", "photos/z.jpg", "line 2: 'photos/z.jpg' is not there"),
         ("labels/b.png", "labels", "line 3: 'labels' is not there"),
         ("photos/a.jpg", "", "line 2: '' is not there"),
-        ("photos/b.jpg", "photos/a.jpg", r"a\.jpg: is listed twice"),
+        ("photos/b.jpg", "photos/a.jpg", r"a\.jpg: is in two pairs"),
         (",val,", ",,", "line 3: has no split"),
         ("north", "../north", r"line 2: gives the city '\.\./north'"),
         (",mask,", ",label,", r"lacks the columns \['mask'\]"),
         (",north", "", "line 2 has 3 columns, not 4"),
+        ("image,", "image,image,", "two columns have the same name"),
         (",north", ",north,more", "line 2 has 5 columns, not 4"),
         ('photos/a.jpg', 'pho"tos/a.jpg', "is not there"),
         ("photos/a", '"photos"/a', "is no table of commas and lines"),
@@ -119,6 +120,17 @@ def test_a_table_without_the_other_is_refused(mine):
     (mine / "classes.csv").unlink()
     with pytest.raises(DataError, match=r"classes\.csv: cannot be read: No such file"):
         open_dataset(mine)
+
+
+def test_masks_in_colours_are_not_saved(tmp_path, write_picture):
+    write_picture(tmp_path / "mask.png", np.full((4, 4, 3), 128))
+    row = dict.fromkeys(["image", "mask"], tmp_path / "mask.png")
+    pairs = pd.DataFrame([{**row, "split": "train", "city": "a", "frame": "1"}])
+    with pytest.raises(DataError, match=r"mask\.png: holds colours.*Write ids first"):
+        save_pairs(tmp_path / "saved", pairs, CAMVID)
+    with pytest.raises(DataError, match=r"lack the columns \['city'\]"):
+        save_pairs(tmp_path / "saved", pairs.drop(columns="city"), CAMVID)
+    assert not (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize("scheme", [CITYSCAPES, CAMVID], ids=lambda scheme: scheme.name)

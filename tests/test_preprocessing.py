@@ -202,7 +202,7 @@ SPOILT = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated", "ignore:Truncated File Read")
 @settings(max_examples=300)
 @given(
     ids=arrays(np.uint8, st.tuples(sides, sides), elements=st.integers(0, 33)),

@@ -78,6 +78,15 @@ def test_subfolders_are_groups(loose):
     assert sorted(pairs["city"].unique()) == [f"drive{letter}" for letter in "abcd"]
 
 
+def test_groups_may_be_called_anything(loose):
+    for path in sorted(loose.glob("*/*")):
+        drive, rest = path.name.split("_", 1)
+        names = {"drivea": "img(1)", "driveb": "Straße #3", "drivec": "..", "drived": "_d_"}
+        path.rename(path.with_name(f"x{names[drive]}_{rest}"))
+    pairs, _ = open_dataset(propose.propose(loose / "photos", loose / "labels", loose / "mine"))
+    assert pairs["city"].nunique() == 4
+
+
 def first(folder):
     return sorted(folder.iterdir())[0]
 

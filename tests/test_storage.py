@@ -213,6 +213,41 @@ def test_a_palette_of_pillow_s_holds_ids(tmp_path):
     np.testing.assert_array_equal(storage.read_picture(tmp_path / "ids.png", False), ids)
 
 
+def test_a_palette_of_greys_under_other_numbers_is_refused(tmp_path):
+    """As a program that saves room makes of grey values; which of the two are ids, is lost."""
+    ids = np.random.default_rng(0).choice([7, 8, 11, 23], (20, 30)).astype(np.uint8)
+    Image.fromarray(ids).convert("RGB").quantize(4).save(tmp_path / "ids.png")
+    with pytest.raises(DataError, match="holds greys in a palette that gives them other numbers"):
+        storage.read_picture(tmp_path / "ids.png", False)
+    Image.fromarray(ids).convert("P").save(tmp_path / "ids.png")  # 7 stays at place 7
+    np.testing.assert_array_equal(storage.read_picture(tmp_path / "ids.png", False), ids)
+
+
+@pytest.mark.parametrize("color", [True, False], ids=["image", "mask"])
+def test_an_animation_is_refused(tmp_path, color):
+    frame = Image.fromarray(np.ones((4, 6, 3)[: 2 + color], np.uint8))
+    other = Image.fromarray(np.zeros((4, 6, 3)[: 2 + color], np.uint8))
+    frame.save(tmp_path / "a.png", save_all=True, append_images=[other])
+    with pytest.raises(DataError, match="is an animation"):
+        storage.read_picture(tmp_path / "a.png", color)
+
+
+def test_a_jpeg_that_claims_too_much_is_refused(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content.replace(b"\0\x08\0\x08", b"\x75\x30\x75\x30"))
+    with pytest.raises(DataError, match="claims too many pixels"):
+        storage.read_header(tmp_path / "a.jpg")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="is a pipe or a device"):
+        storage.write_bytes(tmp_path / "pipe", b"content")
+    assert names_in(tmp_path) == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize("kind", ["IHDR", "IDAT"])
 def test_a_damaged_palette_picture_is_refused(tmp_path, kind):
     content = bytearray(png(np.ones((5, 7), np.uint8), 4, palette=True))
