@@ -161,7 +161,7 @@ def _inspect(path: Path | str, file: BinaryIO) -> Header:
 
 
 def _inspect_png(path: Path | str, file: BinaryIO) -> Header | None:
-    """Read all chunks but those of the pixels, to the last; None if the last is not there."""
+    """Read all chunks but those of the pixels, to the last; None if the first is damaged."""
     chunks = {}
     while b"IEND" not in chunks:
         start = file.read(8)
@@ -169,7 +169,8 @@ def _inspect_png(path: Path | str, file: BinaryIO) -> Header | None:
         chunks[kind] = file.read(length) if kind in (b"IHDR", b"eXIf") else b""
         file.seek(length - len(chunks[kind]), os.SEEK_CUR)
         if len(file.read(4)) < 4:  # the chunk's sum, which the decoder checks
-            return None
+            length = file.seek(0, os.SEEK_END)
+            raise DataError(f"{path}: is truncated after {length} bytes; fetch it again")
     if b"acTL" in chunks:
         raise DataError(f"{path}: is an animation; write the picture that is meant alone")
     first = chunks.get(b"IHDR", b"")
