@@ -29,7 +29,7 @@ def read_table(root: Path) -> Tree:
     """Read ``pairs.csv``: columns ``image``, ``mask``, ``split``, and if wanted more.
 
     Paths are relative to `root`; an image without a mask leaves it empty. ``city`` is any group of
-    frames that belong together, such as a drive; any other column serves if there is none.
+    frames that belong together, such as a drive; the only other column serves if there is none.
     ``frame`` is the image's name if there is no such column.
 
     Raises

@@ -183,9 +183,9 @@ def _inspect_png(path: Path | str, file: BinaryIO) -> Header | None:
 
 def _inspect_jpeg(path: Path | str, file: BinaryIO) -> Header | None:
     try:
-        with Image.open(file, formats=["JPEG"]) as opened:
-            size, exif = opened.size[::-1], opened.info.get("exif", b"")
-            return Header("JPEG", size, 8, len(opened.getbands()), False, _orientation(exif))
+        with Image.open(file, formats=["JPEG"]) as stored:
+            size, exif = stored.size[::-1], stored.info.get("exif", b"")
+            return Header("JPEG", size, 8, len(stored.getbands()), False, _orientation(exif))
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: claims too many pixels: {error}") from error
     except Exception:  # Pillow raises many kinds
