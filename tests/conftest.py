@@ -23,7 +23,7 @@ settings.load_profile("any machine")
 
 # What a test asks for tells what it is.
 MARKS = {
-    **dict.fromkeys(("wait_until", "browser", "trained", "finished"), "slow"),
+    **dict.fromkeys(("wait_until", "browser", "trained", "finished", "measured"), "slow"),
     "photographs": "photographs",
 }
 

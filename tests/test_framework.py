@@ -34,6 +34,7 @@ def test_unknown_room(run_python):
     assert "AttributeError: module 'cityseg_utils' has no attribute 'kitchen'" in out
 
 
+@pytest.mark.slow
 def test_import_before_tensorflow_gives_keras_2(run_python):
     """Whatever the environment said before."""
     script = """
@@ -48,6 +49,7 @@ print(load_segmentation_models().framework())
     assert segmentation == "tf.keras"
 
 
+@pytest.mark.slow
 def test_tensorflow_first_is_an_error_that_says_what_to_do(run_python):
     script = """
 import tensorflow
@@ -63,6 +65,7 @@ except Exception as error:
     assert "import cityseg_utils" in lines
 
 
+@pytest.mark.slow
 def test_tensorflow_first_is_fine_with_the_right_keras(run_python):
     script = "import tensorflow; import cityseg_utils; cityseg_utils.framework.load_tensorflow()"
     run_python(script, TF_USE_LEGACY_KERAS="1")
@@ -79,6 +82,7 @@ def test_one_seed_gives_the_same_numbers_twice():
     assert draw(5) == draw(5) != draw(6)
 
 
+@pytest.mark.slow
 def test_loading_says_nothing(run_python, start_python):
     """TensorFlow's C++ and segmentation-models both greet; in a notebook that only confuses."""
     script = "from cityseg_utils import framework; framework.load_segmentation_models()"

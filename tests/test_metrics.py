@@ -331,6 +331,7 @@ def test_a_folder_is_scored_as_the_official_scorer_does(tiny_city, submission, m
     assert categories.mean_iou() == pytest.approx(official["averageScoreCategories"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_predictions_of_a_real_model_are_scored_as_the_official_scorer_does(tmp_path, monkeypatch):
     root = minicity.generate(tmp_path / "city", train=0, val=3, test=0)
     pairs = datasets.find_pairs(root)

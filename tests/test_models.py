@@ -359,6 +359,7 @@ def test_the_reference_knows_streets_that_it_has_not_seen(tmp_path):
     assert scored.mean_iou() > 0.4  # of four scenes; 0.60 on all forty
 
 
+@pytest.mark.slow
 def test_the_reference_in_classes_of_camvid_adds_probabilities_up():
     images = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
     ours = models.load_reference()(images).numpy()
@@ -376,6 +377,7 @@ def test_the_reference_in_other_classes_needs_examples():
         models.load_reference(scheme)
 
 
+@pytest.mark.slow
 def test_the_reference_learns_from_examples_what_its_classes_are_called(tiny_city, tmp_path):
     """Here by names that it has never heard of, and with two classes become one."""
     pairs = find_pairs(tiny_city)

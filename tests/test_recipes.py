@@ -165,6 +165,7 @@ def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
             np.testing.assert_allclose(first, last, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_reference_is_a_place_to_start_for_other_classes():
     model = recipes.make_model(Recipe(first_weights="reference"), CAMVID.num_classes)
     reference = models.load_reference(CITYSCAPES)
