@@ -21,7 +21,7 @@ import pandas as pd
 from IPython.display import display
 from scipy import stats
 
-from cityseg_utils import plots, recipes, storage, training
+from cityseg_utils import plots, prediction, recipes, storage
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.recipes import Recipe
@@ -139,7 +139,7 @@ class _Cell:
     def measure(self) -> dict:
         """Train and score in this Python."""
         trained = recipes.train(self.recipe, self.train, self.scheme, self.seed)
-        matrix = training.evaluate(trained.model, self.val, self.scheme, self.recipe.size)
+        matrix = prediction.evaluate(trained.model, self.val, self.scheme, self.recipe.size)
         return {
             "configuration": self.name,
             "seed": self.seed,

@@ -119,6 +119,16 @@ def load_segmentation_models() -> ModuleType:
     return sm
 
 
+def refuse_keras_3(**given) -> None:
+    """Raise a FrameworkError if a model or a callback, given by what it is, is of Keras 3."""
+    for what, thing in given.items():
+        if any(kind.__module__.partition(".")[0] == "keras" for kind in type(thing).__mro__):
+            raise FrameworkError(
+                f"this {what} is of Keras 3; take it from tf.keras "
+                "(tf = framework.load_tensorflow())"
+            )
+
+
 def precision(wanted: str = "auto") -> str:
     """Return the Keras policy of a training: the wanted one, or the fastest on this machine.
 

@@ -47,6 +47,7 @@ FLOORS = {
     "models": 2,
     "losses": 2,
     "pipeline": 3,
+    "prediction": 3,
     "training": 4,
     "recipes": 5,
     "reference": 5,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cityseg_utils import models, recipes, training
+from cityseg_utils import models, prediction, recipes
 from cityseg_utils.augmentation import Flip
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
@@ -117,7 +117,7 @@ def test_a_training_takes_its_steps_and_leaves_a_float32_model(trained, train_pa
     assert np.isfinite(trained.losses).all()
     assert trained.model.layers[3].compute_dtype == "float32"
     assert tf.keras.mixed_precision.global_policy().name == "float32"
-    scored = training.evaluate(trained.model, train_pairs, CITYSCAPES, SMALL.size)
+    scored = prediction.evaluate(trained.model, train_pairs, CITYSCAPES, SMALL.size)
     assert 0 < scored.pixel_accuracy() < 1
 
 
