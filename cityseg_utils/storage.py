@@ -40,6 +40,11 @@ def home() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
+def cache_home() -> Path:
+    """Return the folder for what can be had anew, such as digests: ``~/.cache/cityseg``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cityseg"
+
+
 @dataclass(frozen=True)
 class Header:
     """What the file of a picture says of itself.
