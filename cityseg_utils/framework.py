@@ -187,7 +187,7 @@ def set_seed(seed: int) -> None:
 
 
 @contextmanager
-def deterministic(model, gpu: bool | None = None):
+def deterministic(model, gpu: bool | None = None, graph=None):
     """Train a compiled model with deterministic operations, or say which one a GPU lacks.
 
     Parameters
@@ -196,13 +196,15 @@ def deterministic(model, gpu: bool | None = None):
     gpu : bool, optional
         Whether it is trained on a GPU; default: if TensorFlow sees one. If not, all is left to
         :func:`set_seed`.
+    graph : tf.Graph, optional
+        Of its training step, if that was traced.
     """
     if not (bool(_gpus()) if gpu is None else gpu):
         yield
         return
     from tensorflow.python.framework import config  # the public one cannot be switched off
 
-    if missing := nondeterministic_operations(model):
+    if missing := nondeterministic_operations(model, graph):
         _say_once(
             f"on a GPU TensorFlow has no deterministic {', '.join(missing)}: two runs with one "
             "seed may differ a little"
@@ -216,10 +218,11 @@ def deterministic(model, gpu: bool | None = None):
         switch[before]()
 
 
-def nondeterministic_operations(model) -> list[str]:
+def nondeterministic_operations(model, graph=None) -> list[str]:
     """Return what of a compiled model's training step a GPU cannot do the same way twice.
 
-    Looks at the graph of the network, its loss, their gradients and the metrics; needs no GPU.
+    Looks at the graph of the step; without one, at that of the network, its loss, their gradients
+    and the metrics. Needs no GPU.
     """
     tf = load_tensorflow()
 
@@ -230,9 +233,11 @@ def nondeterministic_operations(model) -> list[str]:
         model.compute_metrics(images, truth, answer, None)
         return tape.gradient(loss, model.trainable_variables)
 
-    batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
-    graph = tf.function(step).get_concrete_function(*batch).graph.as_graph_def()
-    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
+    if graph is None:
+        batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
+        graph = tf.function(step).get_concrete_function(*batch).graph
+    whole = graph.as_graph_def()
+    nodes = chain(whole.node, *(function.node_def for function in whole.library.function))
     found = {node.op for node in nodes if not node.attr["is_training"].b}
     return sorted(found & _NONDETERMINISTIC)
 

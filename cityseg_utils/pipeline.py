@@ -205,6 +205,8 @@ class Source:
     frames : Frames
     batch_size, augment, mix, shuffle, seed, normalization
         As for :func:`make_dataset`.
+    limit : int, optional
+        The most batches of an epoch.
     """
 
     frames: Frames
@@ -214,6 +216,7 @@ class Source:
     shuffle: bool = False
     seed: int = 0
     normalization: str = "unit"
+    limit: int | None = None
 
     def __post_init__(self):
         affine(self.normalization)  # an unknown one is an error now, not later
@@ -221,7 +224,8 @@ class Source:
     @property
     def steps(self) -> int:
         """Batches in an epoch, of which the last may be smaller."""
-        return -(-len(self.frames) // self.batch_size)
+        steps = -(-len(self.frames) // self.batch_size)
+        return steps if self.limit is None else min(steps, self.limit)
 
     def plainly(self) -> "Source":
         """Return the same frames without augmentation."""
@@ -257,7 +261,8 @@ class Source:
                 yield number, epoch
 
         counted = tf.data.experimental.assert_cardinality(len(self.frames))
-        return self._batches(numbers, counted)
+        dataset = self._batches(numbers, counted)
+        return dataset if self.limit is None else dataset.take(self.limit)
 
     def from_step(self, step: int):
         """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on."""
@@ -270,7 +275,7 @@ class Source:
             start, epoch = begun * self.batch_size, first
             while True:
                 order = np.full(filled, _EMPTY)
-                order[: len(self.frames)] = self._order(epoch)
+                order[: len(self.frames)] = self._order(epoch)[:filled]
                 for number in order[start:]:
                     yield number, epoch
                 start, epoch = 0, epoch + 1
@@ -333,9 +338,9 @@ class Batches(tf.data.Dataset):
         See :meth:`Source.config`.
     """
 
-    def __init__(self, source: Source, dataset=None):
+    def __init__(self, source: Source):
         self.source, self.frames = source, source.frames
-        self._dataset = source.one_epoch() if dataset is None else dataset
+        self._dataset = source.one_epoch()
         super().__init__(self._dataset._variant_tensor)
 
     @property
@@ -353,4 +358,5 @@ class Batches(tf.data.Dataset):
 
     def take(self, count: int, name: str | None = None) -> "Batches":
         """Return the first batches of each epoch alone; their source stays known."""
-        return Batches(self.source, self._dataset.take(count, name))
+        limit = self.source.steps if count < 0 else min(count, self.source.steps)
+        return Batches(dataclasses.replace(self.source, limit=limit))

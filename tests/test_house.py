@@ -49,6 +49,7 @@ FLOORS = {
     "losses": 2,
     "pipeline": 3,
     "prediction": 3,
+    "runs": 3,
     "training": 4,
     "recipes": 5,
     "reference": 5,

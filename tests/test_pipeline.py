@@ -335,9 +335,12 @@ def test_batches_from_any_step_are_those_of_the_epochs(pairs, batch_size):
 
 def test_what_is_taken_of_a_data_set_knows_its_source(pairs):
     dataset = dataset_of(pairs)
-    assert dataset.take(2).source is dataset.source
-    assert dataset.take(2).frames is dataset.frames
-    assert [len(images) for images, _ in dataset.take(2)] == [2, 2]
+    few = dataset.take(2)
+    assert few.frames is dataset.frames
+    assert few.source.steps == 2
+    assert few.config != dataset.config
+    assert [len(images) for images, _ in few] == [2, 2]
+    assert [len(images) for images, _ in few.source.from_step(1).take(3)] == [2, 2, 2]
 
 
 def test_the_source_without_augmentation(pairs):
