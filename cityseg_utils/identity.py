@@ -184,7 +184,16 @@ class _Describer:
             held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
             if not held and kind is not object:
                 raise Unknown(f"what a {_name(kind)} holds is not to be seen") from None
+        if dataclasses.is_dataclass(kind) and _is_of_a_library(kind):
+            # So that a setting that a later version adds changes nothing at its default.
+            given = {x.name for x in dataclasses.fields(kind) if _is_given(x, value)}
+            held = {name: x for name, x in held.items() if name in given}
         return ["object", self(kind), {name: self(x) for name, x in sorted(held.items())}]
+
+
+def _is_given(field: dataclasses.Field, value) -> bool:
+    held = getattr(value, field.name)
+    return type(held) is not type(field.default) or held != field.default
 
 
 def _reached(name: str, value, names: list[str]) -> Iterator[tuple[str, object]]:

@@ -186,7 +186,7 @@ def read_history(path: Path) -> pd.DataFrame:
     """
     content = BytesIO(storage.read_bytes(path))
     try:
-        history = pd.read_csv(content, index_col="epoch", float_precision="round_trip")
+        history = pd.read_csv(content, float_precision="round_trip").set_index("epoch")
         numbers = all(kind.kind in "if" for kind in history.dtypes)
         if list(history.index) != list(range(1, len(history) + 1)) or not numbers:
             raise ValueError("its rows are not those of one training")

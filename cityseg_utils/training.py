@@ -452,7 +452,7 @@ class _Training:
         self.total, self.done = budget.steps, 0
         self.logs: list[dict[str, float]] = []  # of each step
         self.seconds = self.processor_seconds = 0.0
-        self.history = pd.DataFrame()
+        self.history = pd.DataFrame(index=pd.Index([], name="epoch", dtype=int))
 
     def run(self) -> None:
         sources = [x.frames for x in (*self.data.sets.values(), self.watch.val) if x is not None]
@@ -496,6 +496,8 @@ class _Training:
             model=self.model,
             epochs=math.ceil(self.total / self.budget.per_epoch),
             steps=self.budget.per_epoch,
+            total=self.total,
+            done=self.done,
         )
         self.model.stop_training = False
         callbacks.on_train_begin()
@@ -550,13 +552,12 @@ class _Training:
             if self.watch.val is not None:
                 row |= {f"val_{name}": x for name, x in self._score(self.watch.val).items()}
             row["seconds"] = round(time.perf_counter() - self.begun, 2)
-            index = pd.Index([epoch + 1], name="epoch")
-            self.history = pd.concat([self.history, pd.DataFrame(row, index=index)])
-            self.history.index.name = "epoch"
+            row = pd.DataFrame(row, index=pd.Index([epoch + 1], name="epoch"))
+            self.history = pd.concat([self.history, row]) if epoch else row
             if self.watch.val is not None and self.history[MONITOR].idxmax() == epoch + 1:
                 save_weights(self.predictor, self.folder.best)
         self.folder.write_history(self.history)
-        callbacks.on_epoch_end(epoch, row)
+        callbacks.on_epoch_end(epoch, row.iloc[0].to_dict())
 
     def _score(self, val) -> dict[str, float]:
         if self.predictor is self.model:
