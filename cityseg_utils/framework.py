@@ -48,6 +48,19 @@ _NONDETERMINISTIC = {
 }
 
 
+_DRAWING = {
+    "Multinomial",
+    "ParameterizedTruncatedNormal",
+    "RandomGamma",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RandomStandardNormal",
+    "RandomUniform",
+    "RandomUniformInt",
+    "TruncatedNormal",
+}
+
+
 def choose_keras() -> None:
     """Tell TensorFlow and segmentation-models to use ``tf-keras``, before they are imported.
 
@@ -236,10 +249,21 @@ def nondeterministic_operations(model, graph=None) -> list[str]:
     if graph is None:
         batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
         graph = tf.function(step).get_concrete_function(*batch).graph
-    whole = graph.as_graph_def()
-    nodes = chain(whole.node, *(function.node_def for function in whole.library.function))
-    found = {node.op for node in nodes if not node.attr["is_training"].b}
+    found = {node.op for node in _nodes(graph) if not node.attr["is_training"].b}
     return sorted(found & _NONDETERMINISTIC)
+
+
+def stateful_randomness(graph) -> list[str]:
+    """Return what draws in a graph from a state that no checkpoint holds, as Keras's Dropout does.
+
+    What is keyed by seed and step instead (``tf.random.stateless_*``) goes on where it was.
+    """
+    return sorted({node.op for node in _nodes(graph)} & _DRAWING)
+
+
+def _nodes(graph):
+    whole = graph.as_graph_def()
+    return chain(whole.node, *(function.node_def for function in whole.library.function))
 
 
 @cache

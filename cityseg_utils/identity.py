@@ -27,6 +27,10 @@ import numpy as np
 from cityseg_utils import storage
 from cityseg_utils.errors import DataError
 
+# Of this package. To be raised when a transform, a loss or a network learns otherwise than before:
+# then what was trained earlier is trained anew, and stored results are no longer today's.
+EDITION = "1"
+
 # What reads names that no text shows.
 _BLIND = {"eval", "exec", "globals", "locals", "vars", "__import__"}
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -249,6 +253,8 @@ def _is_of_a_library(value) -> bool:
 def _version_of(top: str) -> str:
     if top in sys.stdlib_module_names:
         return ""
+    if top == "cityseg_utils":
+        return EDITION
     if isinstance(version := getattr(sys.modules.get(top), "__version__", None), str):
         return version
     with suppress(metadata.PackageNotFoundError):

@@ -18,8 +18,8 @@ import pandas as pd
 from cityseg_utils import datasets, identity, storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
-from cityseg_utils.labels import ClassScheme
-from cityseg_utils.preprocessing import Size, affine, read_pair
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.preprocessing import Size, affine, read_image, read_pair
 
 tf = load_tensorflow()
 
@@ -38,6 +38,8 @@ class Frames:
     size : (height, width)
     cache : {"memory", "disk", None}
         Where to keep resized frames. On disk they lie under ``data/cache`` and serve later runs.
+    unlabelled : bool
+        Whether masks, if there are any, are left aside and every pixel is void.
 
     Attributes
     ----------
@@ -47,16 +49,25 @@ class Frames:
         What went wrong in a loading thread in this pass, for TensorFlow replaces the exception.
     """
 
-    def __init__(self, pairs: pd.DataFrame, scheme: ClassScheme, size: Size, cache: str | None):
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        scheme: ClassScheme,
+        size: Size,
+        cache: str | None,
+        unlabelled: bool = False,
+    ):
         if cache not in CACHES:
             raise ValueError(f"cache must be one of {CACHES}, got {cache!r}")
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size is (height, width), both above 0; got {size}")
         if pairs.empty:
             raise DataError("there are no pairs to load; is the split's name right?")
-        if pairs["mask"].isna().any():
+        if unlabelled:
+            pairs = pairs.assign(mask=None)
+        elif pairs["mask"].isna().any():
             raise DataError(f"{pairs['mask'].isna().sum()} images have no mask to learn from")
-        for path in (*pairs["image"], *pairs["mask"]):
+        for path in (*pairs["image"], *pairs["mask"].dropna()):
             if not Path(path).exists():
                 raise DataError(f"{path}: there is no such file")
         self.pairs, self.images, self.masks = pairs, list(pairs["image"]), list(pairs["mask"])
@@ -99,6 +110,9 @@ class Frames:
         return identity.digest(datasets.digests(self.pairs), classes, self.size)
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.masks[number] is None:
+            image = read_image(self.images[number], self.size)
+            return image, np.full(self.size, VOID, np.uint8)
         return read_pair(self.images[number], self.masks[number], self.scheme, self.size)
 
     def _open_disk(self) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +177,8 @@ def make_dataset(
     cache: str | None = "memory",
     normalization: str = "unit",
     mix: Callable | None = None,
-):
+    unlabelled: bool = False,
+) -> "Batches":
     """Build the input pipeline: load, resize, augment, batch, mix, normalise, one-hot, prefetch.
 
     Parameters
@@ -185,6 +200,8 @@ def make_dataset(
         As for `preprocessing.normalize`.
     mix : callable, optional
         As `augment`, but on a whole batch, such as `augmentation.CutMix`.
+    unlabelled : bool
+        Whether the frames are to be seen without masks, as those are that have none.
 
     Returns
     -------
@@ -192,7 +209,7 @@ def make_dataset(
         A ``tf.data.Dataset`` of ``(N, H, W, 3) float32`` and one-hot ``(N, H, W, C) float32``, void
         all zeros, which knows its :class:`Source`.
     """
-    frames = Frames(pairs, scheme, size, cache)
+    frames = Frames(pairs, scheme, size, cache, unlabelled)
     return Batches(Source(frames, batch_size, augment, mix, shuffle, seed, normalization))
 
 

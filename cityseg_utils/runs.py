@@ -110,7 +110,7 @@ class RunFolder:
                 checkpoint.write(temporary / "variables")
             if self.best.exists():
                 _link(self.best, temporary / "best.npz")
-            history.to_csv(temporary / "history.csv")
+            (temporary / "history.csv").write_text(history.to_csv())
             (temporary / "noted.json").write_text(json.dumps(noted))
         for old in before:
             shutil.rmtree(old, ignore_errors=True)
@@ -133,7 +133,7 @@ class RunFolder:
             if (state / "best.npz").exists():  # not that of an epoch that is to come again
                 with storage.write_whole(self.best) as temporary:
                     _link(state / "best.npz", temporary)
-        except (tf.errors.OpError, AssertionError, OSError, ValueError) as error:
+        except Exception as error:  # of TensorFlow, as many kinds as of damage
             raise DataError(
                 f"{state}: the state of this training is damaged ({_first_line(error)}); "
                 f"remove {self.path} to train anew"
@@ -172,8 +172,9 @@ class RunFolder:
         try:
             result = json.loads(storage.read_bytes(self.path / "result.json"))
             return read_history(self.path / "history.csv"), result
-        except (DataError, ValueError) as error:
-            raise DataError(f"{error}; remove {self.path} to train anew") from error
+        except ValueError as error:  # and a DataError is one
+            what = error if isinstance(error, DataError) else f"result.json is damaged ({error})"
+            raise DataError(f"{what}; remove {self.path} to train anew") from error
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -184,9 +185,11 @@ def read_history(path: Path) -> pd.DataFrame:
     DataError
         If the file is missing or is not one: rows in order, of numbers.
     """
-    content = BytesIO(storage.read_bytes(path))
+    content = storage.read_bytes(path)
     try:
-        history = pd.read_csv(content, float_precision="round_trip").set_index("epoch")
+        if not content.endswith(b"\n"):  # a number that is cut is one, too
+            raise ValueError("its end is missing")
+        history = pd.read_csv(BytesIO(content), float_precision="round_trip").set_index("epoch")
         numbers = all(kind.kind in "if" for kind in history.dtypes)
         if list(history.index) != list(range(1, len(history) + 1)) or not numbers:
             raise ValueError("its rows are not those of one training")

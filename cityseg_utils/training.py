@@ -137,8 +137,9 @@ def fit(
     model : keras.Model
         Compiled, with a :class:`MeanIoU` among its metrics if there is `val`. A model with a
         ``train_step`` of its own may hold several networks and optimizers; the one in its attribute
-        ``predictor`` is averaged, scored and kept. What is random in a step must come from
-        stateless operations or Keras's layers. After the call the model has the kept weights.
+        ``predictor`` is averaged, scored and kept. What is random in a step should come from
+        stateless operations, or a killed run starts anew. After the call the model has the kept
+        weights.
     train : Batches, or mapping of names to Batches
         From `pipeline.make_dataset`. With names, a step gets a dict of one batch of each, and an
         epoch is one of the first.
@@ -457,7 +458,7 @@ class _Training:
     def run(self) -> None:
         sources = [x.frames for x in (*self.data.sets.values(), self.watch.val) if x is not None]
         self._prepare()
-        with deterministic(self.model, graph=self.step.get_concrete_function().graph):
+        with deterministic(self.model, graph=self.graph):
             try:
                 self._go_on()
             except tf.errors.OpError as error:
@@ -467,7 +468,10 @@ class _Training:
     def _prepare(self) -> None:
         """Trace the step, which makes all variables, and give them the values of the last state."""
         self.step = make_step(self.model, self.average, self.data.element_spec)
-        self.step.get_concrete_function()
+        self.graph = self.step.get_concrete_function().graph
+        if drawn := framework.stateful_randomness(self.graph):
+            self.watch.save_every = math.inf
+            print(f"{', '.join(drawn)} cannot go on where it was: killed, this run starts anew")
         self.running = {
             x.name for x in self.model.metrics if not isinstance(x, tf.keras.metrics.Mean)
         }

@@ -60,6 +60,10 @@ def test_a_run_leaves_a_row(finished):
     assert row["recipe"] == str(TINY)
     assert row["command"] == "python study.py"
     assert row["precision"] == framework.precision()
+    assert row["processor seconds"] >= 0
+    assert 0 <= row["mean IoU on train"] < 1
+    assert row["mean IoU"] < row["mean IoU of frequent classes"] < 1
+    assert 0 <= row["classes found"] < 19
     assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(
         row["mean IoU"]
     )
@@ -100,10 +104,25 @@ def test_a_killed_runner_loses_the_run_that_it_was_at(
     runner.kill()
     runner.wait()
     kept = read(results)
-    assert list(kept.index) == [("plain", 0), ("dice", 0)]
-    table = run({"plain": TINY}, [0, 1], *data, results)  # the second is the one it was at
+    assert len(kept) == 2
+    table = run({"plain": TINY}, [0, 1], *data, results)  # of two at a time, whichever it was at
     assert list(table.index) == [("plain", 0), ("plain", 1)]
     pd.testing.assert_frame_equal(read(results).iloc[:2], kept)
+
+
+@pytest.mark.slow
+def test_rows_of_many_processes_are_all_kept(tmp_path, start_python):
+    code = """
+import sys
+from test_experiments import row_of
+from cityseg_utils import experiments
+for k in range(20):
+    experiments._note(sys.argv[1], row_of(f"{sys.argv[2]} {k}"))
+"""
+    results = tmp_path / "study.csv"
+    writers = [start_python(code, results, name) for name in "abc"]
+    assert [writer.wait(300) for writer in writers] == [0, 0, 0]
+    assert len(read(results)) == 60
 
 
 @pytest.mark.slow
@@ -143,7 +162,7 @@ def test_results_that_are_not_there_are_no_empty_table(tmp_path):
         read(tmp_path / "study.csv")
 
 
-@pytest.mark.parametrize("content", [json.dumps({"a": 1}), "configuration,seed\na,0\n", None])
+@pytest.mark.parametrize("content", ["", json.dumps({"a": 1}), "configuration,seed\na,0\n", None])
 def test_what_is_no_table_is_refused(tmp_path, content):
     results = tmp_path / "study.csv"
     results.mkdir() if content is None else results.write_text(content)
@@ -170,6 +189,30 @@ def test_a_row_may_say_more_than_older_ones(tmp_path):
     table = read(tmp_path / "study.csv")
     assert table["mean IoU"].tolist() == [0.5, 0.5]
     assert table["precision"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("change", ["cut", "number", "twice", "merge", "two cut", "column"])
+def test_a_table_that_is_not_what_was_written_is_refused(tmp_path, change):
+    """The last line cut at 0.4 reads as a score; so does a number that a hand has changed."""
+    results = tmp_path / "study.csv"
+    for k in range(3):
+        experiments._note(results, row_of(f"configuration {k}", 0.4567 + k / 100))
+    text = results.read_text()
+    lines = text.splitlines()
+    changed = {
+        "cut": text[: text.rindex("0.4767") + 3],
+        "number": text.replace("0.4667", "0.4668"),
+        "twice": "\n".join([*lines, lines[2]]),
+        "merge": "\n".join([*lines[:2], "<<<<<<< HEAD", *lines[2:]]),
+        "two cut": text[: text.rindex("0.4667") + 3],
+        "column": text.replace("mean IoU", "pixel accuracy"),
+    }[change]
+    results.write_text(changed)
+    with pytest.raises(DataError, match=r"study\.csv: (row \d .*not what was|holds .* twice)"):
+        read(results)
+    with pytest.raises(DataError):
+        experiments._note(results, row_of("one more"))
+    assert results.read_text() == changed
 
 
 def test_one_run_is_noted_once(tmp_path):
