@@ -33,12 +33,19 @@ EDITION = "1"
 
 # What reads names that no text shows.
 _BLIND = {"eval", "exec", "globals", "locals", "vars", "__import__"}
+_PACKAGE = Path(__file__).parent
 _INSTALLED = {"site-packages", "dist-packages"}
 # Of a class: what says nothing of what it does, or what Python fills in.
 _IDLE = {"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__qualname__"}
 _IDLE |= {"__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl"}
 _IDLE |= {"__annotate__", "__annotate_func__", "__annotations_cache__", "__hash__"}
-_IDLE |= {"__match_args__", "__dataclass_fields__", "__dataclass_params__", "__slots__"}
+_IDLE |= {
+    "__match_args__",
+    "__replace__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__slots__",
+}
 
 
 class Unknown(Exception):
@@ -146,14 +153,19 @@ class _Describer:
         return [None if x is dataclasses.MISSING else self(x) for x in both]
 
     def _function(self, function) -> object:
-        if not isinstance(function, FunctionType) or _is_of_a_library(function):
+        if not isinstance(function, FunctionType):
             return ["function", _name(function), _version(function)]
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        held = [x.cell_contents for x in function.__closure__ or () if _is_filled(x)]
+        if _is_installed(function.__code__.co_filename):
+            # One that a decorator made of a function of the user's holds that one.
+            kinds = FunctionType | MethodType | functools.partial
+            cells = [self(x) for x in held if isinstance(x, kinds) or not _is_of_a_library(type(x))]
+            return ["function", _name(function), _version(function), cells]
         return [
             "function",
             text_of(function),
             {name: self(x) for name, x in self._globals(function)},
-            [self(x) for x in (function.__defaults__, function.__kwdefaults__, cells)],
+            [self(x) for x in (function.__defaults__, function.__kwdefaults__, held)],
         ]
 
     def _globals(self, function: FunctionType) -> Iterator[tuple[str, object]]:
@@ -235,18 +247,18 @@ def _top(value) -> str:
 
 
 def _is_of_a_library(value) -> bool:
-    """Tell whether something came with Python, was installed, or is of this package."""
+    """Tell whether a module or class came with Python, was installed, or is of this package."""
     top = _top(value)
     if top == "__main__":
         return False
-    if top == "cityseg_utils" or top in sys.builtin_module_names:
-        return True
     file = getattr(sys.modules.get(top), "__file__", None)
-    if file is None:
-        return top in sys.stdlib_module_names
-    path = Path(file)
-    standard = Path(sysconfig.get_path("stdlib"))
-    return bool(_INSTALLED & set(path.parts)) or path.is_relative_to(standard)
+    return top in sys.stdlib_module_names if file is None else _is_installed(file)
+
+
+def _is_installed(file: str) -> bool:
+    path, standard = Path(file), Path(sysconfig.get_path("stdlib"))
+    installed = _INSTALLED & set(path.parts) or path.is_relative_to(standard)
+    return bool(installed) or file.startswith("<frozen ") or path.is_relative_to(_PACKAGE)
 
 
 @functools.cache
@@ -357,6 +369,8 @@ def _shape(node) -> object:
         for name, value in ast.iter_fields(node)
         if value not in (None, []) and name not in ("ctx", "kind", "type_comment")
     }
+    if isinstance(node, ast.JoinedStr):  # 3.12 ends the format in an f-string with an empty text
+        fields["values"] = [_shape(x) for x in node.values if getattr(x, "value", None) != ""]
     return [type(node).__name__, fields]
 
 

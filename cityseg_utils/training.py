@@ -123,7 +123,7 @@ def fit(
     average: float = 0.0,
     refresh: int = 0,
     keep: str = "best",
-    save_every: float = 30.0,
+    save_every: float | None = None,
 ) -> Run:
     """Train a compiled model for a budget, and survive being killed.
 
@@ -167,8 +167,8 @@ def fit(
         anew in the end; 0: they stay.
     keep : {"best", "last"}
         Which epoch's weights the model gets; without `val` the last one's.
-    save_every : float
-        Seconds between two states to go on from.
+    save_every : float, optional
+        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 30.
 
     Raises
     ------
@@ -195,7 +195,9 @@ def fit(
         with folder.claimed():
             if not folder.is_finished():  # as it was by another process, a moment ago
                 folder.note_config(config)
-                watch = _Watch(val, predictor, callbacks, progress, save_every)
+                if save_every is None:
+                    save_every = float(os.environ.get("CITYSEG_SAVE_EVERY", 30))
+                watch = _Watch(val, callbacks, progress, save_every)
                 _Training(model, predictor, data, folder, budget, options, watch).run()
     history, result = folder.read()
     best = keep == "best" and folder.best.exists()
@@ -435,7 +437,6 @@ class _Watch:
     """What looks at a training and does not decide it."""
 
     val: Batches | None
-    predictor: object
     callbacks: Sequence
     progress: bool
     save_every: float

@@ -110,6 +110,41 @@ def test_a_killed_runner_loses_the_run_that_it_was_at(
     pd.testing.assert_frame_equal(read(results).iloc[:2], kept)
 
 
+def test_a_study_killed_at_five_moments_ends_with_the_row_of_the_unbroken(
+    data, tiny_city, tmp_path, start_python, wait_until, own_home
+):
+    """Each time inside its run, which goes on where its last state was."""
+    study = """
+import sys
+from test_experiments import TINY
+from cityseg_utils import datasets, experiments
+from cityseg_utils.labels import CITYSCAPES
+pairs = datasets.find_pairs(sys.argv[1])
+train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+recipe = TINY.but(steps=7, average=0.9, refresh=1, precision="float32")
+experiments.run({"long": recipe}, [0], train, val, CITYSCAPES, sys.argv[2])
+"""
+    broken, unbroken = tmp_path / "broken.csv", tmp_path / "unbroken.csv"
+    for step in range(1, 6):
+        runner = start_python(study, tiny_city, broken, CITYSEG_SAVE_EVERY="0")
+        wait_until(runner, lambda step=step: steps_saved(own_home) >= step)
+        runner.kill()
+        runner.wait()
+    assert not broken.exists()
+    for results in (broken, unbroken):
+        runner = start_python(study, tiny_city, results)
+        assert runner.wait(300) == 0, runner.stderr.read()
+    once, again = read(unbroken).iloc[0], read(broken).iloc[0]
+    measured = [name for name in once.index if "IoU" in name or name in ("steps", "mean Dice")]
+    assert once[measured].equals(again[measured])
+    assert steps_saved(own_home) == 0
+
+
+def steps_saved(home):
+    states = home.glob("runs/experiments/*/*/state-*")
+    return max((int(state.name.removeprefix("state-")) for state in states), default=0)
+
+
 @pytest.mark.slow
 def test_rows_of_many_processes_are_all_kept(tmp_path, start_python):
     code = """
