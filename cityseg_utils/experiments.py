@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
@@ -30,6 +31,7 @@ from cityseg_utils.statistics import by_class, gains, means, paired  # noqa: F40
 KEYS, _WORDS = ("configuration", "seed"), ("configuration", "settings")
 FREQUENT, FOUND = 0.01, 0.1  # a class's share of the pixels, and its IoU
 TRAIN_FRAMES = 40  # so many, evenly chosen, are scored beside those of val
+_TIMED = 6  # steps, of which the first compiles
 
 SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
 
@@ -86,11 +88,7 @@ def run(
     CitysegError
         Whatever a run raised.
     """
-    cells = {
-        (name, seed): _Cell(name, recipe, seed, _choose(train, name), val, scheme)
-        for seed in seeds
-        for name, recipe in configurations.items()
-    }
+    cells = _cells(configurations, seeds, train, val, scheme)
     results, show = Path(results), progress or (lambda table, now: None)
     todo = [key for key in cells if key not in _wanted(results, cells).index]
     cores = _free_cores(min(len(todo), jobs or _fitting()))
@@ -110,6 +108,56 @@ def run(
     table = _wanted(results, cells)
     show(table, "")
     return table
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the runs of a study that are not done will cost.
+
+    Attributes
+    ----------
+    runs : int
+    processor_seconds : float
+        Of training, on a machine like this one; scoring comes on top.
+    jobs : int
+        Runs at a time.
+    """
+
+    runs: int
+    processor_seconds: float
+    jobs: int
+
+    def __str__(self) -> str:
+        minutes = self.processor_seconds / 60
+        at_once = f", {self.jobs} at a time: about {minutes / self.jobs:.0f}" if self.runs else ""
+        return f"{self.runs} runs to do, {minutes:.0f} processor minutes of training{at_once}"
+
+
+def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = None) -> Cost:
+    """Say what :func:`run` will cost, by timing a few steps of each recipe that is not done.
+
+    Parameters are those of :func:`run`.
+    """
+    cells = _cells(configurations, seeds, train, val, scheme)
+    done = _wanted(Path(results), cells).index
+    todo = [cell for key, cell in cells.items() if key not in done]
+    seconds = {}
+    for cell in todo:
+        if cell.name not in seconds:
+            few = cell.recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
+            timed = _Cell(cell.name, few, 0, cell.train, cell.val.iloc[:1], scheme).run()
+            a_step = timed["processor seconds"] / (_TIMED - 1)
+            seconds[cell.name] = cell.recipe.seconds or cell.recipe.processor_seconds
+            seconds[cell.name] = seconds[cell.name] or a_step * cell.recipe.steps
+    return Cost(len(todo), sum(seconds[cell.name] for cell in todo), jobs or _fitting())
+
+
+def _cells(configurations, seeds, train, val, scheme) -> dict:
+    return {
+        (name, seed): _Cell(name, recipe, seed, _choose(train, name), val, scheme)
+        for seed in seeds
+        for name, recipe in configurations.items()
+    }
 
 
 def _do(key, results: Path, cells: dict, cores: Queue, begun: Queue, going: dict, command) -> None:
