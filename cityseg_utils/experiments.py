@@ -220,7 +220,7 @@ class _Cell:
                 outcome = child.stdout.read()
             except BrokenPipeError:
                 outcome = b""
-            child.stdin.close()
+            child.wait()
         if child.returncode != 0 or not outcome:
             what = f"{self.name}, seed {self.seed}: {_how_it_ended(child.returncode)}"
             raise CitysegError(f"{what}\n{said.result().decode(errors='replace')[-2000:]}".strip())
