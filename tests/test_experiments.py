@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from cityseg_utils import experiments, framework, studies
+from cityseg_utils import experiments, framework, minicity, studies
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
 from cityseg_utils.experiments import by_class, gains, means, paired, read, run
@@ -70,6 +71,17 @@ def test_a_run_leaves_a_row(finished):
     pd.testing.assert_frame_equal(read(results), table)
 
 
+def test_the_same_city_elsewhere_is_the_same_question(finished, data, tmp_path):
+    """Drawn on another machine, its files may be packed otherwise."""
+    results, table = finished
+    root = minicity.generate(tmp_path / "city", train=8, val=4, test=2, size=(64, 128))
+    for path in root.rglob("*labelIds.png"):
+        Image.open(path).save(path, compress_level=1)
+    pairs = find_pairs(root)
+    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    pd.testing.assert_frame_equal(run({"plain": TINY}, [0], train, val, CITYSCAPES, results), table)
+
+
 def test_a_finished_run_is_not_done_again(finished, data):
     results, table = finished
     before = results.stat().st_mtime_ns
@@ -78,10 +90,20 @@ def test_a_finished_run_is_not_done_again(finished, data):
     pd.testing.assert_frame_equal(again, table)
 
 
-@pytest.mark.parametrize("change", ["recipe", "train", "val", "classes"])
-def test_another_question_needs_another_name(finished, data, change):
+@pytest.mark.parametrize("change", ["recipe", "train", "val", "classes", "mask", "city"])
+def test_another_question_needs_another_name(finished, data, tiny_city, tmp_path, change):
     results, _ = finished
     train, val, scheme = data
+    if change == "mask":
+        shutil.copytree(tiny_city, tmp_path / "city")
+        path = sorted(tmp_path.glob("city/gtFine/val/*/*labelIds.png"))[0]
+        Image.fromarray(np.full((64, 128), 7, np.uint8)).save(path)
+        pairs = find_pairs(tmp_path / "city")
+        train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    if change == "city":  # of the same names
+        root = minicity.generate(tmp_path / "city", train=8, val=4, test=2, size=(64, 128), seed=1)
+        pairs = find_pairs(root)
+        train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
     recipe = TINY.but(steps=2) if change == "recipe" else TINY
     if change == "train":
         train = {"plain": train.iloc[:4]}
@@ -370,6 +392,17 @@ def test_a_recipe_is_the_same_on_another_processor(data):
     recipes = [TINY, *(TINY.but(precision=name) for name in framework.PRECISIONS)]
     cells = [experiments._Cell("a", recipe, 0, *data) for recipe in recipes]
     assert len({cell.settings for cell in cells}) == 1
+
+
+@pytest.mark.slow
+def test_what_a_study_costs_is_said_before_it_starts(data, tmp_path):
+    results = tmp_path / "study.csv"
+    study = {"plain": TINY.but(steps=100), "timed": TINY.but(steps=None, processor_seconds=90)}
+    cost = experiments.cost(study, [0, 1], *data, results, jobs=2)
+    assert cost.runs == 4
+    assert cost.processor_seconds > 2 * 90
+    assert "4 runs to do" in str(cost)
+    assert not results.exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import signal
 import sys
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from cityseg_utils import training
 from cityseg_utils.datasets import find_pairs
@@ -301,6 +303,70 @@ def test_another_configuration_has_another_folder(undisturbed, tiny_city, tmp_pa
         train = val
     run = training.fit(model, train, val, EPOCHS, runs=tmp_path, progress=False)
     assert run.folder.name != undisturbed[1].folder.name
+
+
+EDITS = {
+    "as it was": ("", ""),
+    "comment": ("# why", "# because"),
+    "body": ("image + SHIFT", "image - SHIFT"),
+    "global": ("SHIFT = 0.1", "SHIFT = 0.2"),
+    "default": ("seed, by=1", "seed, by=2"),
+}
+
+
+def test_an_edited_function_is_trained_anew_and_no_other(tiny_city, tmp_path, monkeypatch):
+    text = """
+SHIFT = 0.1
+
+def augment(image, mask, seed, by=1):
+    # why
+    return by * (image + SHIFT), mask
+"""
+    pairs, folders = find_pairs(tiny_city).query("split == 'val'"), {}
+    for what, edit in EDITS.items():
+        file = tmp_path / what / "own_augmentation.py"
+        file.parent.mkdir()
+        file.write_text(text.replace(*edit))
+        monkeypatch.syspath_prepend(file.parent)
+        sys.modules.pop("own_augmentation", None)
+        augment = __import__("own_augmentation").augment
+        val = make_dataset(pairs, CITYSCAPES, SIZE, 3)
+        train = make_dataset(pairs, CITYSCAPES, SIZE, 3, augment=augment)
+        options = {"runs": tmp_path / "runs", "progress": False}
+        run = training.fit(small_model(filters=2), train, val, 1, **options)
+        folders[what] = run.folder
+        assert run.reused == (what == "comment")
+    assert folders["comment"] == folders["as it was"]
+    assert len(set(folders.values())) == len(EDITS) - 1
+
+
+def test_what_cannot_be_described_is_trained_anew_and_says_so(tiny_city, tmp_path, capsys):
+    room = {"tf": tf}
+    exec("def loss(truth, guess): return tf.reduce_mean((truth - guess) ** 2)", room)
+    for _ in range(2):
+        model = small_model(filters=2)
+        model.compile("sgd", room["loss"], metrics=[training.MeanIoU(19)])
+        _, run = small_fit(tiny_city, tmp_path, model, epochs=1)
+        assert not run.reused
+        said = capsys.readouterr().out
+        assert "the text of" in said
+        assert "nobody can tell whether this training was done before, so it is new" in said
+    assert len(names_in(tmp_path)) == 2
+
+
+def test_a_corrected_mask_is_trained_anew(tiny_city, tmp_path):
+    """Of equal name, size and date, as from a tool that keeps dates."""
+    shutil.copytree(tiny_city, tmp_path / "data")
+    _, before = small_fit(tmp_path / "data", tmp_path / "runs", small_model(filters=2), epochs=1)
+    path = sorted(tmp_path.glob("data/gtFine/train/*/*labelIds.png"))[0]
+    stat, mask = path.stat(), np.array(Image.open(path))
+    mask[:4, :4] = 7
+    Image.fromarray(mask).save(path)
+    path.write_bytes(path.read_bytes().ljust(stat.st_size, b"\0"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    _, after = small_fit(tmp_path / "data", tmp_path / "runs", small_model(filters=2), epochs=1)
+    assert not after.reused
+    assert before.folder != after.folder
 
 
 @pytest.mark.parametrize("moment", ["epoch 3", "the end", "any"])
