@@ -4,6 +4,8 @@ Scores of different seeds vary by chance, of every configuration about equally. 
 pooled over all configurations of a study, and verdicts are corrected for how many are compared.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
@@ -124,7 +126,7 @@ def compared(
     names = [x for x in table.index.unique("configuration") if x != baseline]
     gain, sizes = (means_ - base.mean())[names], sizes[names]
     error = deviation * np.sqrt(1 / sizes + 1 / len(base))
-    half = _dunnett(len(base), sizes.to_numpy(), freedom, level) * error
+    half = _dunnett(len(base), tuple(sizes), freedom, level) * error
     alone = stats.t.ppf(0.95, freedom) * error
     result = pd.DataFrame({"mean": gain, "low": gain - half, "high": gain + half, "seeds": sizes})
     same = (gain - alone > -margin) & (gain + alone < margin)
@@ -174,9 +176,10 @@ def _interval(values: np.ndarray, level: float) -> dict:
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(values)}
 
 
-def _dunnett(base: int, sizes: np.ndarray, freedom: int, level: float) -> float:
+@cache
+def _dunnett(base: int, sizes: tuple[int, ...], freedom: int, level: float) -> float:
     """Return the factor of the error for which all intervals hold together."""
-    share = np.sqrt(sizes / (sizes + base))
+    share = np.sqrt(np.divide(sizes, np.add(sizes, base)))
     correlation = np.outer(share, share)
     np.fill_diagonal(correlation, 1)
     together = stats.multivariate_t(shape=correlation, df=freedom)

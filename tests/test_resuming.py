@@ -15,7 +15,7 @@ from cityseg_utils.losses import DiceLoss
 from cityseg_utils.pipeline import make_dataset
 
 tf = load_tensorflow()
-pytestmark = pytest.mark.usefixtures("own_home")
+pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.slow]
 
 SIZE, STEPS = (32, 64), 11  # three epochs of three steps, and two
 
@@ -153,7 +153,6 @@ def assert_same(one, other):
         np.testing.assert_array_equal(array, other_left[name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2, 4, 8, 11])
 def test_killed_after_any_step(undisturbed, tiny_city, tmp_path, start_python, step):
     """The state is of the step before, so that weights, optimizers, order and averages go on."""
@@ -164,7 +163,6 @@ def test_killed_after_any_step(undisturbed, tiny_city, tmp_path, start_python, s
     assert_same(outcome, expected)
 
 
-@pytest.mark.slow
 def test_what_cannot_go_on_starts_anew(tiny_city, tmp_path, start_python, capsys):
     """As Keras's Dropout, whose state is TensorFlow's alone."""
     kill("dropout", tiny_city, tmp_path / "one", 5, start_python)
@@ -173,7 +171,6 @@ def test_what_cannot_go_on_starts_anew(tiny_city, tmp_path, start_python, capsys
     assert_same(outcome, fit("dropout", tiny_city, tmp_path / "two"))
 
 
-@pytest.mark.slow
 def test_killed_before_there_is_a_state(undisturbed, tiny_city, tmp_path, start_python):
     kind, expected = undisturbed
     kill(kind, tiny_city, tmp_path, 7, start_python, save_every=999)
