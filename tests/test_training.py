@@ -463,7 +463,7 @@ data, runs, limit = sys.argv[1:]
 model = test_training.small_model(filters=400)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    test_training.small_fit(data, runs, model, epochs=1)
+    test_training.small_fit(data, runs, model, epochs=1, save_every=0)
 except StorageError as error:
     print(error)
 """
