@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cityseg_utils import datasets, recipes, storage, studies, training
+from cityseg_utils import datasets, prediction, recipes, storage, studies
 from cityseg_utils.augmentation import Compose, ScaleAndCrop
 from cityseg_utils.errors import DataError
 from cityseg_utils.labels import CAMVID, CITYSCAPES
@@ -79,7 +79,7 @@ def split(pairs, holdout: str | None):
 
 def predict(model, images):
     """Yield label values, from the mean over the sizes and their mirror images."""
-    views = [training.predict(model, images, size, mirror=True) for size in SIZES]
+    views = [prediction.predict(model, images, size, mirror=True) for size in SIZES]
     for scores in zip(*views, strict=True):
         yield np.mean(scores, axis=0).argmax(-1).astype(np.uint8)
 
@@ -100,7 +100,7 @@ def write_predictions(model, images: list[Path], folder: Path) -> None:
 
 def report(model, val) -> None:
     """Print how well the model does on some frames, for every choice of sizes to see them in."""
-    views = [training.predict(model, val["image"], size, mirror=True) for size in TRIED]
+    views = [prediction.predict(model, val["image"], size, mirror=True) for size in TRIED]
     choices = chain.from_iterable(combinations(TRIED, n + 1) for n in range(len(TRIED)))
     matrices = {sizes: ConfusionMatrix.for_scheme(CAMVID) for sizes in choices}
     for path, *scores in zip(val["mask"], *views, strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cityseg_utils import datasets, labels, recipes, training
+from cityseg_utils import datasets, labels, prediction, recipes
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 
 RECIPE = recipes.Recipe(
@@ -43,9 +43,9 @@ def main() -> None:
     for size in ((128, 160), (192, 256), (256, 352), (352, 480)):
         predictions = (
             np.argmax(scores @ merge, axis=-1)
-            for scores in training.predict(model, photographs["image"], size=size)
+            for scores in prediction.predict(model, photographs["image"], size=size)
         )
-        scored = training.score(photographs, labels.CAMVID, predictions)
+        scored = prediction.score(photographs, labels.CAMVID, predictions)
         print(
             f"CamVid val, network sees {size}: {scored.mean_iou():.3f} mIoU, "
             f"{scored.pixel_accuracy():.3f} accuracy",

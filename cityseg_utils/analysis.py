@@ -1,6 +1,6 @@
 """Where a model fails and how sure one can be of its scores.
 
-Everything starts from what `training.predict` yields and what the masks say, one image at a time,
+Everything starts from what `prediction.predict` yields and what the masks say, one image at a time,
 so that memory stays small however many images there are.
 """
 

@@ -126,6 +126,25 @@ def _noting(faults: list[str]) -> Iterator[None]:
         faults.append(str(error))
 
 
+def digests(pairs: pd.DataFrame) -> list[list[str | None]]:
+    """Return what tells each image and its mask from others: the digests of their files' content.
+
+    Frames of a MiniCity are told by its version, seed and size and by their numbers, provided that
+    they show what is drawn for these.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    columns = []
+    for name in ("image", "mask"):
+        paths = pairs[name].dropna()
+        answers = dict(zip(paths.index, minicity.digests(paths), strict=True))
+        columns.append([answers.get(k) for k in pairs.index])
+    return [list(both) for both in zip(*columns, strict=True)]
+
+
 def split_pairs(
     pairs: pd.DataFrame,
     ratios: dict[str, float] | None = None,

@@ -23,6 +23,10 @@ class StorageError(CitysegError, OSError):
     """A file or folder cannot be written or fetched: full disk, no permission, no network."""
 
 
+class TrainingError(CitysegError):
+    """A training cannot go on: its loss is no number any more, or another process is at it."""
+
+
 class DataError(CitysegError, ValueError):
     """Files of a data set are missing, damaged or do not belong together.
 

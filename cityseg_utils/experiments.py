@@ -1,30 +1,37 @@
 """Fair comparisons: named recipes times seeds, one row of a CSV file per run, resumable."""
 
-import hashlib
 import os
 import pickle
 import platform
-import resource
+import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import contextmanager
-from fcntl import LOCK_EX, LOCK_NB, flock
-from io import BytesIO
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 
-import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from IPython.display import display
-from scipy import stats
 
-from cityseg_utils import plots, recipes, storage, training
+from cityseg_utils import datasets, identity, plots, prediction, recipes, storage, tables
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.labels import ClassScheme
+from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.recipes import Recipe
+
+# Where one looked for them, for one release.
+from cityseg_utils.statistics import by_class, gains, means, paired  # noqa: F401
+
+KEYS, _WORDS = ("configuration", "seed"), ("configuration", "settings")
+FREQUENT, FOUND = 0.01, 0.1  # a class's share of the pixels, and its IoU
+TRAIN_FRAMES = 40  # so many, evenly chosen, are scored beside those of val
+_TIMED = 6  # steps, of which the first compiles
 
 SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
 
@@ -38,12 +45,13 @@ def run(
     results: Path | str,
     progress: Callable[[pd.DataFrame, str], None] | None = None,
     command: str | None = None,
+    jobs: int | None = None,
 ) -> pd.DataFrame:
     """Train and score every configuration with every seed, unless that was done before.
 
     Each run has a Python of its own, so that none inherits memory or state of another, and is
-    noted as soon as it is finished. Killed and started again, the runner goes on with the run that
-    it was at; two runners with one file share the work.
+    noted as soon as it is finished. Killed and started again, the runner goes on where each run
+    was; two runners with one file share the work.
 
     Parameters
     ----------
@@ -61,6 +69,8 @@ def run(
         Called with the table so far and what is done next.
     command : str, optional
         What a reader types to do these runs; noted with each.
+    jobs : int, optional
+        Runs at a time; default one a core, if memory allows. Several have a core each (on Linux).
 
     Returns
     -------
@@ -71,32 +81,109 @@ def run(
     Raises
     ------
     DataError
-        If the file holds a configuration of one of these names with other settings or data.
+        If the file holds a configuration of one of these names with other settings or data, or is
+        not what was written.
     ValueError
         If another Python cannot import a recipe's transforms.
     CitysegError
         Whatever a run raised.
     """
-    cells = {
+    cells = _cells(configurations, seeds, train, val, scheme)
+    results, show = Path(results), progress or (lambda table, now: None)
+    todo = [key for key in cells if key not in _wanted(results, cells).index]
+    cores = _free_cores(min(len(todo), jobs or _fitting()))
+    begun, going = Queue(), {}
+    with ThreadPoolExecutor(max(1, cores.qsize())) as pool:
+        work = (results, cells, cores, begun, going, command)
+        done = [pool.submit(_do, key, *work) for key in todo]
+        for future in done:
+            future.add_done_callback(begun.put)
+        for _ in range(2 * len(done)):
+            event = begun.get()
+            if event is None:
+                show(_wanted(results, cells), "; ".join(going.values()))
+            elif event.exception() is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                event.result()
+    table = _wanted(results, cells)
+    show(table, "")
+    return table
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the runs of a study that are not done will cost.
+
+    Attributes
+    ----------
+    runs : int
+    processor_seconds : float
+        Of training, on a machine like this one; scoring comes on top.
+    jobs : int
+        Runs at a time.
+    """
+
+    runs: int
+    processor_seconds: float
+    jobs: int
+
+    def __str__(self) -> str:
+        minutes = self.processor_seconds / 60
+        at_once = f", {self.jobs} at a time: about {minutes / self.jobs:.0f}" if self.runs else ""
+        return f"{self.runs} runs to do, {minutes:.0f} processor minutes of training{at_once}"
+
+
+def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = None) -> Cost:
+    """Say what :func:`run` will cost, by timing a few steps of each recipe that is not done.
+
+    Parameters are those of :func:`run`.
+    """
+    cells = _cells(configurations, seeds, train, val, scheme)
+    done = _wanted(Path(results), cells).index
+    todo = [cell for key, cell in cells.items() if key not in done]
+    seconds = {}
+    for cell in todo:
+        if cell.name not in seconds:
+            few = cell.recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
+            timed = _Cell(cell.name, few, 0, cell.train, cell.val.iloc[:1], scheme).run()
+            a_step = timed["processor seconds"] / (_TIMED - 1)
+            seconds[cell.name] = cell.recipe.seconds or cell.recipe.processor_seconds
+            seconds[cell.name] = seconds[cell.name] or a_step * cell.recipe.steps
+    return Cost(len(todo), sum(seconds[cell.name] for cell in todo), jobs or _fitting())
+
+
+def _cells(configurations, seeds, train, val, scheme) -> dict:
+    return {
         (name, seed): _Cell(name, recipe, seed, _choose(train, name), val, scheme)
         for seed in seeds
         for name, recipe in configurations.items()
     }
-    results = Path(results)
-    for key, cell in cells.items():
-        if key in _wanted(results, cells).index:
-            continue
-        with _claimed(results.with_name(f".{results.name}.{cell.digest}")) as free:
-            table = _wanted(results, cells)
-            if not free or key in table.index:  # another runner is at it, or has just done it
-                continue
-            if progress is not None:
-                progress(table, f"{key[0]}, seed {key[1]}")
-            _note(results, cell.run() | ({"command": command} if command else {}))
-    table = _wanted(results, cells)
-    if progress is not None:
-        progress(table, "")
-    return table
+
+
+def _do(key, results: Path, cells: dict, cores: Queue, begun: Queue, going: dict, command) -> None:
+    """Do a run on a free core and note it, unless another runner is at it."""
+    cell, core = cells[key], cores.get()
+    lock = FileLock(results.with_name(f".{results.name}.{cell.digest}"), timeout=0)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    said = False
+    try:
+        with lock:
+            if key not in _wanted(results, cells).index:  # else another runner has just done it
+                going[key] = f"{key[0]}, seed {key[1]}"
+                begun.put(None)
+                said = True
+                row = cell.run(core)
+                going.pop(key)
+                _note(results, row | ({"command": command} if command else {}))
+                shutil.rmtree(cell.folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        pass
+    finally:
+        going.pop(key, None)
+        cores.put(core)
+        if not said:
+            begun.put(None)
 
 
 class _Cell:
@@ -108,47 +195,59 @@ class _Cell:
         _check_importable(name, recipe)
         if val.empty or val["mask"].isna().any():
             raise DataError("there are no frames to score on, or some without a mask")
-        frames = [sorted(zip(x["city"], x["frame"], strict=True)) for x in (train, val)]
-        # One picture tells a data set from the same one drawn at another size.
-        shape = storage.read_header(val["mask"].iloc[0]).size
+        # Where it starts is told by content, and in whatever precision it is the same.
         start = recipes.first_weights_digest(recipe)
-        # In whatever precision, it is the recipe of the stored runs, which had this one.
-        same = recipe.but(first_weights=None, precision="mixed_bfloat16")
-        settings = (repr(same), start, frames, shape)
-        self.settings = _digest(*settings, scheme.names, scheme.ids, scheme.void_ids)
-        self.digest = _digest(name, seed, self.settings)
+        same = identity.describe(recipe.but(first_weights=None, precision="auto"))
+        frames = [datasets.digests(train), sorted(map(str, datasets.digests(val)))]
+        classes = (scheme.names, scheme.ids, scheme.void_ids)
+        self.settings = identity.digest(same, start, frames, classes)[:12]
+        self.digest = identity.digest(name, seed, self.settings)[:12]
 
-    def run(self) -> dict:
-        """Train and score in another Python, and return the row of the table."""
-        with tempfile.TemporaryDirectory() as folder:
-            task, outcome = Path(folder) / "task", Path(folder) / "outcome"
-            task.write_bytes(pickle.dumps(self))
-            command = [sys.executable, "-c", _CHILD, str(task), str(outcome)]
-            with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            ) as child:
-                said = child.stderr.read().decode(errors="replace")
-            if not outcome.exists():
-                what = f"{self.name}, seed {self.seed}: the run broke off"
-                raise CitysegError(f"{what}:\n{said[-2000:]}")
-            row = pickle.loads(outcome.read_bytes())
+    @property
+    def folder(self) -> Path:
+        """Where the run is while it goes on."""
+        return storage.home() / "runs" / "experiments" / self.digest
+
+    def run(self, core: int | None = None) -> dict:
+        """Train and score in another Python, on one core if one is named; return the row."""
+        command = [sys.executable, "-c", _CHILD, *([str(core)] if core is not None else [])]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, **pipes) as child, ThreadPoolExecutor(1) as reader:
+            said = reader.submit(child.stderr.read)
+            try:
+                pickle.dump(self, child.stdin)
+                child.stdin.flush()  # and left open: when it closes, this runner is gone
+                outcome = child.stdout.read()
+            except BrokenPipeError:
+                outcome = b""
+            child.wait()
+        if child.returncode != 0 or not outcome:
+            what = f"{self.name}, seed {self.seed}: {_how_it_ended(child.returncode)}"
+            raise CitysegError(f"{what}\n{said.result().decode(errors='replace')[-2000:]}".strip())
+        row = pickle.loads(outcome)
         if isinstance(row, Exception):
             raise row
         return row
 
     def measure(self) -> dict:
         """Train and score in this Python."""
-        trained = recipes.train(self.recipe, self.train, self.scheme, self.seed)
-        matrix = training.evaluate(trained.model, self.val, self.scheme, self.recipe.size)
+        trained = recipes.train(
+            self.recipe, self.train, self.scheme, self.seed, runs=self.folder, name="run"
+        )
+        some = self.train.iloc[:: max(1, len(self.train) // TRAIN_FRAMES)]
+        matrix, on_train = (
+            prediction.evaluate(trained.model, pairs, self.scheme, self.recipe.size)
+            for pairs in (self.val, some)
+        )
         return {
             "configuration": self.name,
             "seed": self.seed,
-            "mean IoU": matrix.mean_iou(),
-            "pixel accuracy": matrix.pixel_accuracy(),
-            "mean Dice": matrix.mean_dice(),
+            **_scores(matrix),
+            "mean IoU on train": on_train.mean_iou(),
             **{f"IoU {name}": iou for name, iou in matrix.iou().items()},
             "steps": trained.steps,
             "seconds": round(trained.seconds, 1),
+            "processor seconds": round(trained.processor_seconds, 1),
             "memory GB": round(_peak_memory(), 2),
             "parameters": trained.model.count_params(),
             "train frames": len(self.train),
@@ -161,23 +260,42 @@ class _Cell:
         }
 
 
+def _scores(matrix: ConfusionMatrix) -> dict[str, float]:
+    """Return what a run is judged by: all classes, the frequent ones, and how many it finds."""
+    iou, share = matrix.iou(), matrix.true_pixels / max(1, matrix.true_pixels.sum())
+    return {
+        "mean IoU": matrix.mean_iou(),
+        "pixel accuracy": matrix.pixel_accuracy(),
+        "mean Dice": matrix.mean_dice(),
+        "mean IoU of frequent classes": float(iou[share > FREQUENT].mean()),
+        "classes found": int((iou[matrix.true_pixels > 0] > FOUND).sum()),
+    }
+
+
 _CHILD = "from cityseg_utils.experiments import _work; _work()"
 
 
 def _work() -> None:
     """Do one run, and end with the runner: its end of our stdin closes when it is killed."""
+    if len(sys.argv) > 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(sys.argv[1])})
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+    cell = pickle.load(sys.stdin.buffer)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    task, outcome = map(Path, sys.argv[1:])
-    cell = pickle.loads(task.read_bytes())
     try:
         row = cell.measure()
     except CitysegError as error:
         row = error
-    storage.write_bytes(outcome, pickle.dumps(row))
+    pickle.dump(row, answer)
+    answer.close()
+    os._exit(0)  # not to wait for the thread
 
 
-def _digest(*parts) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+def _how_it_ended(code: int) -> str:
+    if code == -getattr(signal, "SIGKILL", 9):
+        return "the run was killed, as the system does when memory is short; do fewer at a time"
+    return f"the run broke off ({f'signal {-code}' if code < 0 else f'exit {code}'}):"
 
 
 def _check_importable(name: str, recipe: Recipe) -> None:
@@ -198,6 +316,8 @@ def _peak_memory() -> float:
     if sys.platform == "linux":  # where ru_maxrss begins with what the parent has used
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+    import resource  # which Windows has not
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
@@ -207,24 +327,26 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
+def _fitting(gigabytes: float = 2.5) -> int:
+    """Return how many runs this machine has room for: one a core, if memory allows."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (ValueError, OSError, AttributeError):
+        return 1
+    return max(1, min(_cores(), int(free / gigabytes)))
+
+
+def _free_cores(number: int) -> Queue:
+    """Return so many cores to take and give back; a single run has no core of its own, but all."""
+    cores = Queue()
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    for k in range(max(1, number)):
+        cores.put(mine[k % len(mine)] if number > 1 else None)
+    return cores
+
+
 def _choose(train, name: str) -> pd.DataFrame:
     return train if isinstance(train, pd.DataFrame) else train[name]
-
-
-@contextmanager
-def _claimed(path: Path):
-    """Hold a lock that ends with this process, however it ends; yield False if another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            flock(file, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def read(results: Path | str) -> pd.DataFrame:
@@ -233,34 +355,22 @@ def read(results: Path | str) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If there is none, or it is no table of results.
+        If there is none, or it is no table of results, or not what was written.
     """
     if not Path(results).exists():
         raise DataError(
             f"{results}: there are no results yet. Name the file that they are in, or do the runs "
             "with experiments.run"
         )
-    content = BytesIO(storage.read_bytes(results))
-    try:
-        # Names such as 0.001 or None are no numbers and not missing.
-        words = {"configuration": str, "settings": str}
-        table = pd.read_csv(
-            content, float_precision="round_trip", dtype=words, keep_default_na=False, na_values=""
-        )
-        return table.astype(words).set_index(["configuration", "seed"])
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{results}: is no table of results: {error}") from error
-
-
-def _so_far(results: Path) -> pd.DataFrame:
-    """Return what a runner finds, which may be no file."""
-    if results.exists():
-        return read(results)
-    return pd.DataFrame(columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []]))
+    return tables.read(results, KEYS, _WORDS)
 
 
 def _wanted(results: Path, cells: dict) -> pd.DataFrame:
-    table = _so_far(results)
+    if not results.exists():
+        return pd.DataFrame(
+            columns=[*SCORES, "settings"], index=pd.MultiIndex.from_arrays([[], []])
+        )
+    table = read(results)
     table = table.loc[[key for key in cells if key in table.index]]
     for key, settings in table["settings"].items():
         if settings != cells[key].settings:
@@ -272,15 +382,8 @@ def _wanted(results: Path, cells: dict) -> pd.DataFrame:
 
 
 def _note(results: Path, row: dict) -> None:
-    """Add a row; the file is never seen half-written, and no runner overwrites another's row."""
-    with (results.with_name(f".{results.name}.lock")).open("w") as file:
-        flock(file, LOCK_EX)
-        table = _so_far(results)
-        row = pd.DataFrame([row]).set_index(["configuration", "seed"])
-        if row.index[0] in table.index:  # of a runner with the same recipe, or an older one
-            return
-        table = pd.concat([table, row]) if len(table) else row
-        storage.write_bytes(results, table.to_csv().encode())
+    """Add a row, unless a runner with the same recipe, or an older one, has done so."""
+    tables.add(results, row, KEYS)
 
 
 class LiveTable:
@@ -302,72 +405,3 @@ class LiveTable:
             self._shown = display(rows, display_id=True)
         else:
             self._shown.update(rows)
-
-
-# -- what follows from a table --------------------------------------------------------------------
-
-
-def means(table: pd.DataFrame, score: str = "mean IoU", level: float = 0.95) -> pd.DataFrame:
-    """Return mean and t interval over seeds of each configuration: ``mean, low, high, seeds``."""
-    groups = table.groupby(level="configuration", sort=False)[score]
-    return groups.apply(lambda x: pd.Series(_interval(x.to_numpy(), level))).unstack()
-
-
-def by_class(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the IoU of each class (columns), the mean over seeds of each configuration (rows)."""
-    ious = table.filter(regex="^IoU ").rename(columns=lambda name: name.removeprefix("IoU "))
-    return ious.groupby(level="configuration", sort=False).mean()
-
-
-def gains(table: pd.DataFrame, baseline: str, score: str = "mean IoU") -> pd.Series:
-    """Return how much each run gains over the baseline's run with the same seed.
-
-    Runs with one seed share first weights and order, as far as the recipes allow, so differences
-    within seeds vary less than scores do.
-
-    Returns
-    -------
-    Series
-        By configuration, without the baseline, and seed; only seeds that the baseline has.
-
-    Raises
-    ------
-    DataError
-        If the table has no run of the baseline, or none that shares a seed with it.
-    """
-    scores = table[score]
-    names = list(dict.fromkeys(table.index.get_level_values("configuration")))
-    if baseline not in names:
-        raise DataError(f"there is no run of {baseline!r} to compare with, only of {names}")
-    base = scores.xs(baseline, level="configuration")
-    others = scores.drop(baseline, level="configuration")
-    result = (others - base.reindex(others.index, level="seed")).dropna()
-    if result.empty:
-        raise DataError(f"no run shares a seed with one of {baseline!r}; do more runs first")
-    return result
-
-
-def paired(
-    table: pd.DataFrame, baseline: str, score: str = "mean IoU", level: float = 0.95
-) -> pd.DataFrame:
-    """Return mean and t interval over seeds of each configuration's `gains`, and a verdict.
-
-    Returns
-    -------
-    DataFrame
-        ``mean, low, high, seeds`` and ``verdict``: "better", "worse" or "no difference seen".
-    """
-    result = means(gains(table, baseline, score).to_frame(score), score, level)
-    result["verdict"] = np.select(
-        [result["low"] > 0, result["high"] < 0], ["better", "worse"], "no difference seen"
-    )
-    return result
-
-
-def _interval(values: np.ndarray, level: float) -> dict:
-    mean = values.mean() if len(values) else np.nan
-    half = np.nan
-    if len(values) > 1:
-        spread = values.std(ddof=1) / np.sqrt(len(values))
-        half = stats.t.ppf((1 + level) / 2, len(values) - 1) * spread
-    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(values)}

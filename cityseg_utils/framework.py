@@ -48,6 +48,19 @@ _NONDETERMINISTIC = {
 }
 
 
+_DRAWING = {
+    "Multinomial",
+    "ParameterizedTruncatedNormal",
+    "RandomGamma",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RandomStandardNormal",
+    "RandomUniform",
+    "RandomUniformInt",
+    "TruncatedNormal",
+}
+
+
 def choose_keras() -> None:
     """Tell TensorFlow and segmentation-models to use ``tf-keras``, before they are imported.
 
@@ -119,6 +132,16 @@ def load_segmentation_models() -> ModuleType:
     return sm
 
 
+def refuse_keras_3(**given) -> None:
+    """Raise a FrameworkError if a model or a callback, given by what it is, is of Keras 3."""
+    for what, thing in given.items():
+        if any(kind.__module__.partition(".")[0] == "keras" for kind in type(thing).__mro__):
+            raise FrameworkError(
+                f"this {what} is of Keras 3; take it from tf.keras "
+                "(tf = framework.load_tensorflow())"
+            )
+
+
 def precision(wanted: str = "auto") -> str:
     """Return the Keras policy of a training: the wanted one, or the fastest on this machine.
 
@@ -177,7 +200,7 @@ def set_seed(seed: int) -> None:
 
 
 @contextmanager
-def deterministic(model, gpu: bool | None = None):
+def deterministic(model, gpu: bool | None = None, graph=None):
     """Train a compiled model with deterministic operations, or say which one a GPU lacks.
 
     Parameters
@@ -186,13 +209,15 @@ def deterministic(model, gpu: bool | None = None):
     gpu : bool, optional
         Whether it is trained on a GPU; default: if TensorFlow sees one. If not, all is left to
         :func:`set_seed`.
+    graph : tf.Graph, optional
+        Of its training step, if that was traced.
     """
     if not (bool(_gpus()) if gpu is None else gpu):
         yield
         return
     from tensorflow.python.framework import config  # the public one cannot be switched off
 
-    if missing := nondeterministic_operations(model):
+    if missing := nondeterministic_operations(model, graph):
         _say_once(
             f"on a GPU TensorFlow has no deterministic {', '.join(missing)}: two runs with one "
             "seed may differ a little"
@@ -206,10 +231,11 @@ def deterministic(model, gpu: bool | None = None):
         switch[before]()
 
 
-def nondeterministic_operations(model) -> list[str]:
+def nondeterministic_operations(model, graph=None) -> list[str]:
     """Return what of a compiled model's training step a GPU cannot do the same way twice.
 
-    Looks at the graph of the network, its loss, their gradients and the metrics; needs no GPU.
+    Looks at the graph of the step; without one, at that of the network, its loss, their gradients
+    and the metrics. Needs no GPU.
     """
     tf = load_tensorflow()
 
@@ -220,11 +246,24 @@ def nondeterministic_operations(model) -> list[str]:
         model.compute_metrics(images, truth, answer, None)
         return tape.gradient(loss, model.trainable_variables)
 
-    batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
-    graph = tf.function(step).get_concrete_function(*batch).graph.as_graph_def()
-    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
-    found = {node.op for node in nodes if not node.attr["is_training"].b}
+    if graph is None:
+        batch = [tf.TensorSpec(shape) for shape in (model.input_shape, model.output_shape)]
+        graph = tf.function(step).get_concrete_function(*batch).graph
+    found = {node.op for node in _nodes(graph) if not node.attr["is_training"].b}
     return sorted(found & _NONDETERMINISTIC)
+
+
+def stateful_randomness(graph) -> list[str]:
+    """Return what draws in a graph from a state that no checkpoint holds, as Keras's Dropout does.
+
+    What is keyed by seed and step instead (``tf.random.stateless_*``) goes on where it was.
+    """
+    return sorted({node.op for node in _nodes(graph)} & _DRAWING)
+
+
+def _nodes(graph):
+    whole = graph.as_graph_def()
+    return chain(whole.node, *(function.node_def for function in whole.library.function))
 
 
 @cache

@@ -306,7 +306,7 @@ def export_predictions(
     Parameters
     ----------
     predictions : iterable of ``(H, W) uint8`` train ids or ``(H, W, C)`` probabilities
-        One for each image, at its native size; `training.predict` yields such.
+        One for each image, at its native size; `prediction.predict` yields such.
     images : iterable of paths
         ``ashford_000000_000019_leftImg8bit.png`` becomes ``ashford_000000_000019_pred.png``.
     folder : Path or str

@@ -3,25 +3,28 @@
 Sizes are (height, width).
 """
 
-import hashlib
-import json
+import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import storage
+from cityseg_utils import datasets, identity, storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
-from cityseg_utils.labels import ClassScheme
-from cityseg_utils.preprocessing import Size, affine, read_pair
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.preprocessing import Size, affine, read_image, read_pair
 
 tf = load_tensorflow()
 
 CACHES = ("memory", "disk", None)
+_EMPTY = -1  # the number of a place in a batch that no frame fills
 
 
 class Frames:
@@ -35,6 +38,8 @@ class Frames:
     size : (height, width)
     cache : {"memory", "disk", None}
         Where to keep resized frames. On disk they lie under ``data/cache`` and serve later runs.
+    unlabelled : bool
+        Whether masks, if there are any, are left aside and every pixel is void.
 
     Attributes
     ----------
@@ -44,16 +49,28 @@ class Frames:
         What went wrong in a loading thread in this pass, for TensorFlow replaces the exception.
     """
 
-    def __init__(self, pairs: pd.DataFrame, scheme: ClassScheme, size: Size, cache: str | None):
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        scheme: ClassScheme,
+        size: Size,
+        cache: str | None,
+        unlabelled: bool = False,
+    ):
         if cache not in CACHES:
             raise ValueError(f"cache must be one of {CACHES}, got {cache!r}")
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size is (height, width), both above 0; got {size}")
         if pairs.empty:
             raise DataError("there are no pairs to load; is the split's name right?")
-        if pairs["mask"].isna().any():
+        if unlabelled:
+            pairs = pairs.assign(mask=None)
+        elif pairs["mask"].isna().any():
             raise DataError(f"{pairs['mask'].isna().sum()} images have no mask to learn from")
-        self.images, self.masks = list(pairs["image"]), list(pairs["mask"])
+        for path in (*pairs["image"], *pairs["mask"].dropna()):
+            if not Path(path).exists():
+                raise DataError(f"{path}: there is no such file")
+        self.pairs, self.images, self.masks = pairs, list(pairs["image"]), list(pairs["mask"])
         self.scheme, self.size, self.cache = scheme, tuple(size), cache
         self.epoch = 0
         self.fault: CitysegError | None = None
@@ -78,31 +95,32 @@ class Frames:
 
     def load(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a frame, or note the fault and raise it."""
+        if number == _EMPTY:
+            return np.zeros((*self.size, 3), np.uint8), np.zeros(self.size, np.uint8)
         try:
             return self[int(number)]
         except CitysegError as error:
             self.fault = error
             raise
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """A short hash of names, sizes and dates of the files, the classes and the frame size."""
-        try:
-            paths = map(Path, [*self.images, *self.masks])
-            facts = [(path.name, path.stat()) for path in paths]
-        except OSError as error:
-            raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
-        content = (files, self.scheme.names, self.scheme.ids, self.scheme.void_ids, self.size)
-        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+        """What tells the frames from others: content of the files, classes and size, hashed."""
+        classes = (self.scheme.names, self.scheme.ids, self.scheme.void_ids)
+        return identity.digest(datasets.digests(self.pairs), classes, self.size)
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.masks[number] is None:
+            image = read_image(self.images[number], self.size)
+            return image, np.full(self.size, VOID, np.uint8)
         return read_pair(self.images[number], self.masks[number], self.scheme, self.size)
 
     def _open_disk(self) -> tuple[np.ndarray, np.ndarray]:
         with self._opening:
             if self._on_disk is None:
                 folder = storage.home() / "data" / "cache" / self.digest
+                if folder.is_dir() and not _is_as_written(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
                 if not folder.is_dir():
                     self._write_disk(folder)
                 shape = (len(self), *self.size)
@@ -116,7 +134,10 @@ class Frames:
         try:
             with storage.write_whole(folder) as temporary:
                 temporary.mkdir()
-                self._write_frames(temporary / "images.u8", temporary / "masks.u8")
+                images, masks = temporary / "images.u8", temporary / "masks.u8"
+                self._write_frames(images, masks)
+                written = "\n".join(identity.files([images, masks]))
+                storage.write_bytes(temporary / "sha256", written.encode())
         except StorageError:
             if not folder.is_dir():  # else another process was faster, and its files are as good
                 raise
@@ -129,6 +150,15 @@ class Frames:
                     for image, mask in pool.map(self._decode, numbers):
                         images.write(image.tobytes())
                         masks.write(mask.tobytes())
+
+
+def _is_as_written(folder: Path) -> bool:
+    """Tell whether frames on disk are those that were written there."""
+    try:
+        found = identity.files([folder / "images.u8", folder / "masks.u8"])
+        return storage.read_bytes(folder / "sha256").decode().split() == found
+    except (DataError, ValueError):
+        return False
 
 
 def frame_order(number: int, seed: int, epoch: int) -> np.ndarray:
@@ -147,7 +177,8 @@ def make_dataset(
     cache: str | None = "memory",
     normalization: str = "unit",
     mix: Callable | None = None,
-):
+    unlabelled: bool = False,
+) -> "Batches":
     """Build the input pipeline: load, resize, augment, batch, mix, normalise, one-hot, prefetch.
 
     Parameters
@@ -169,67 +200,180 @@ def make_dataset(
         As for `preprocessing.normalize`.
     mix : callable, optional
         As `augment`, but on a whole batch, such as `augmentation.CutMix`.
+    unlabelled : bool
+        Whether the frames are to be seen without masks, as those are that have none.
 
     Returns
     -------
-    tf.data.Dataset
-        Batches of ``(N, H, W, 3) float32`` and one-hot ``(N, H, W, C) float32``, void all zeros.
-        Its attribute ``frames`` holds the :class:`Frames`, ``config`` all that shapes the batches.
+    Batches
+        A ``tf.data.Dataset`` of ``(N, H, W, 3) float32`` and one-hot ``(N, H, W, C) float32``, void
+        all zeros, which knows its :class:`Source`.
     """
-    frames = Frames(pairs, scheme, size, cache)
-    scale, offset = affine(normalization)
+    frames = Frames(pairs, scheme, size, cache, unlabelled)
+    return Batches(Source(frames, batch_size, augment, mix, shuffle, seed, normalization))
 
-    def numbers() -> Iterator[tuple[int, int]]:
-        epoch, frames.epoch, frames.fault = frames.epoch, frames.epoch + 1, None
-        order = frame_order(len(frames), seed, epoch) if shuffle else range(len(frames))
-        for number in order:
-            yield number, epoch
 
-    def load(number, epoch):
-        image, mask = tf.numpy_function(frames.load, [number], [tf.uint8, tf.uint8], stateful=False)
-        image = tf.ensure_shape(image, (*size, 3))  # H W 3
-        mask = tf.ensure_shape(mask, size)  # H W
+@dataclass(frozen=True)
+class Source:
+    """What batches are made of, and what a training needs to know of them.
+
+    Parameters
+    ----------
+    frames : Frames
+    batch_size, augment, mix, shuffle, seed, normalization
+        As for :func:`make_dataset`.
+    limit : int, optional
+        The most batches of an epoch.
+    """
+
+    frames: Frames
+    batch_size: int
+    augment: Callable | None = None
+    mix: Callable | None = None
+    shuffle: bool = False
+    seed: int = 0
+    normalization: str = "unit"
+    limit: int | None = None
+
+    def __post_init__(self):
+        affine(self.normalization)  # an unknown one is an error now, not later
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, of which the last may be smaller."""
+        steps = -(-len(self.frames) // self.batch_size)
+        return steps if self.limit is None else min(steps, self.limit)
+
+    def plainly(self) -> "Source":
+        """Return the same frames without augmentation."""
+        return dataclasses.replace(self, augment=None, mix=None)
+
+    def config(self) -> dict:
+        """Return all that shapes the batches, for JSON.
+
+        Raises
+        ------
+        identity.Unknown
+            If it cannot be told what a function of the user's does.
+        """
+        settings = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)[1:]}
+        return {
+            "frames": len(self.frames),
+            "files": self.frames.digest,
+            "classes": self.frames.scheme.name,
+            "size": list(self.frames.size),
+            **{name: identity.describe(value) for name, value in settings.items()},
+        }
+
+    def one_epoch(self):
+        """Return a ``tf.data.Dataset`` of an epoch: the next one each time that it is begun."""
+
+        def numbers() -> Iterator[tuple[int, int]]:
+            epoch, self.frames.epoch, self.frames.fault = (
+                self.frames.epoch,
+                self.frames.epoch + 1,
+                None,
+            )
+            for number in self._order(epoch):
+                yield number, epoch
+
+        counted = tf.data.experimental.assert_cardinality(len(self.frames))
+        dataset = self._batches(numbers, counted)
+        return dataset if self.limit is None else dataset.take(self.limit)
+
+    def from_step(self, step: int):
+        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on."""
+        first, begun = divmod(step, self.steps)
+        # As many places in each epoch as fill its batches; those that are left over are empty.
+        filled = self.steps * self.batch_size
+
+        def numbers() -> Iterator[tuple[int, int]]:
+            self.frames.fault = None
+            start, epoch = begun * self.batch_size, first
+            while True:
+                order = np.full(filled, _EMPTY)
+                order[: len(self.frames)] = self._order(epoch)[:filled]
+                for number in order[start:]:
+                    yield number, epoch
+                start, epoch = 0, epoch + 1
+
+        return self._batches(numbers, lambda dataset: dataset)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        number = len(self.frames)
+        return frame_order(number, self.seed, epoch) if self.shuffle else np.arange(number)
+
+    def _batches(self, numbers: Callable[[], Iterator], counted: Callable):
+        signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
+        return (
+            tf.data.Dataset.from_generator(numbers, output_signature=signature)
+            .apply(counted)
+            .map(self._load, tf.data.AUTOTUNE)
+            .map(self._prepare, tf.data.AUTOTUNE)
+            .batch(self.batch_size)
+            .map(self._finish, tf.data.AUTOTUNE)
+            .prefetch(2)
+        )
+
+    def _load(self, number, epoch):
+        kinds = [tf.uint8, tf.uint8]
+        image, mask = tf.numpy_function(self.frames.load, [number], kinds, stateful=False)
+        image = tf.ensure_shape(image, (*self.frames.size, 3))  # H W 3
+        mask = tf.ensure_shape(mask, self.frames.size)  # H W
         return image, mask, number, epoch
 
-    def key(number, epoch):
+    def _key(self, number, epoch):
         # A seed of its own for every frame and epoch, whatever the order and the threads.
         fold_in = tf.random.experimental.stateless_fold_in
-        return fold_in(fold_in([seed, 0], number), epoch)
+        return fold_in(fold_in([self.seed, 0], number), epoch)
 
-    def prepare(image, mask, number, epoch):
+    def _prepare(self, image, mask, number, epoch):
         image = tf.cast(image, tf.float32) / 255
-        if augment is not None:
-            image, mask = augment(image, mask, key(number, epoch))
+        if self.augment is not None:
+            image, mask = self.augment(image, mask, self._key(number, epoch))
         return image, mask, number, epoch
 
-    def finish(images, masks, numbers, epochs):
-        if mix is not None:
-            images, masks = mix(images, masks, key(numbers[0], epochs[0]))
+    def _finish(self, images, masks, numbers, epochs):
+        if len(self.frames) % self.batch_size:
+            full = numbers != _EMPTY
+            images, masks = tf.boolean_mask(images, full), tf.boolean_mask(masks, full)
+        if self.mix is not None:
+            images, masks = self.mix(images, masks, self._key(numbers[0], epochs[0]))
+        scale, offset = affine(self.normalization)
         images = tf.tensordot(images, 255 * scale, 1) + offset
-        return images, tf.one_hot(masks, scheme.num_classes)  # 255 has no column: all zeros
+        return images, tf.one_hot(masks, self.frames.scheme.num_classes)  # 255: all zeros
 
-    signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
-    dataset = (
-        tf.data.Dataset.from_generator(numbers, output_signature=signature)
-        .apply(tf.data.experimental.assert_cardinality(len(frames)))
-        .map(load, tf.data.AUTOTUNE)
-        .map(prepare, tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .map(finish, tf.data.AUTOTUNE)
-        .prefetch(2)
-    )
-    dataset.frames = frames
-    dataset.config = {
-        "frames": len(frames),
-        "files": frames.digest,
-        "classes": scheme.name,
-        "size": list(size),
-        "batch_size": batch_size,
-        "augment": getattr(augment, "__qualname__", repr(augment)),
-        "mix": repr(mix),
-        "shuffle": shuffle,
-        "seed": seed,
-        "normalization": normalization,
-    }
-    json.dumps(dataset.config)  # a configuration that cannot be stored is an error now, not later
-    return dataset
+
+class Batches(tf.data.Dataset):
+    """An epoch of batches, anew each time; unlike what TensorFlow makes of it, it knows its source.
+
+    Attributes
+    ----------
+    source : Source
+    frames : Frames
+    config : dict
+        See :meth:`Source.config`.
+    """
+
+    def __init__(self, source: Source):
+        self.source, self.frames = source, source.frames
+        self._dataset = source.one_epoch()
+        super().__init__(self._dataset._variant_tensor)
+
+    @property
+    def config(self) -> dict:
+        """All that shapes the batches, for JSON."""
+        return self.source.config()
+
+    @property
+    def element_spec(self):
+        """Shapes and types of a batch."""
+        return self._dataset.element_spec
+
+    def _inputs(self) -> list:
+        return [self._dataset]
+
+    def take(self, count: int, name: str | None = None) -> "Batches":
+        """Return the first batches of each epoch alone; their source stays known."""
+        limit = self.source.steps if count < 0 else min(count, self.source.steps)
+        return Batches(dataclasses.replace(self.source, limit=limit))

@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 import math
-import time
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ LOSSES = (
     "weighted cross-entropy + dice",
     "focal",
 )
+_BUDGETS = ("steps", "seconds", "processor_seconds")
 SCHEDULES = ("constant", "cosine", "one cycle", "rising")
 
 # What the settings of a recipe may be; nothing compares to NaN.
@@ -41,7 +43,7 @@ _WORDS = {
 _NUMBERS = (
     ("batch_size steps", "a whole number from 1", lambda x: x >= 1 and x % 1 == 0),
     ("refresh", "a whole number from 0", lambda x: x >= 0 and x % 1 == 0),
-    ("learning_rate seconds", "a number above 0", lambda x: 0 < x < math.inf),
+    ("learning_rate seconds processor_seconds", "a number above 0", lambda x: 0 < x < math.inf),
     ("weight_decay repeat", "a number from 0", lambda x: 0 <= x < math.inf),
     ("average batch_norm_momentum", "from 0 to less than 1", lambda x: 0 <= x < 1),
     ("size", "two whole numbers above 0", lambda x: len(x) == 2 and min(x) > 0 == sum(x) % 1),
@@ -80,8 +82,8 @@ class Recipe:
         Batches of plain train frames from which BatchNorm's averages are computed anew at the end.
     precision : str
         As for `framework.precision`: by default what is fastest where the training runs.
-    steps, seconds : number, optional
-        The budget; one of the two. Seconds count from after the first step, which compiles.
+    steps, seconds, processor_seconds : number, optional
+        The budget; one of the three, as for `training.fit`.
     """
 
     architecture: str = "Unet"
@@ -103,6 +105,7 @@ class Recipe:
     precision: str = "auto"
     steps: int | None = None
     seconds: float | None = None
+    processor_seconds: float | None = None
 
     def __post_init__(self):
         for what, known in _WORDS.items():
@@ -111,7 +114,7 @@ class Recipe:
         for names, kind, holds in _NUMBERS:
             for what in names.split():
                 value = getattr(self, what)
-                if value is None and what in ("steps", "seconds", "batch_norm_momentum"):
+                if value is None and what in ("batch_norm_momentum", *_BUDGETS):
                     continue
                 with suppress(TypeError):
                     if holds(value):
@@ -142,7 +145,7 @@ class Trained:
         In float32, for images of any size whose sides 32 divides; PSPNet for the recipe's size.
     steps : int
         As many batches were learned from.
-    seconds : float
+    seconds, processor_seconds : float
         Time of training alone, without the first step.
     losses : ``(steps,)``
         The loss of each step.
@@ -153,6 +156,7 @@ class Trained:
     model: object
     steps: int
     seconds: float
+    processor_seconds: float
     losses: np.ndarray
     precision: str
 
@@ -221,6 +225,8 @@ def train(
     scheme: ClassScheme,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
+    runs: Path | str | None = None,
+    name: str = "recipe",
 ) -> Trained:
     """Train for the recipe's budget, without looking at any other data.
 
@@ -234,22 +240,30 @@ def train(
         Decides first weights, order and augmentation.
     progress : callable, optional
         Called after each step with its number and the share of the budget that is used.
+    runs : Path or str, optional
+        Where the folder of the run lies, from which it goes on when killed; without one, nothing
+        is kept.
+    name : str
+        Begins that folder's name.
 
     Raises
     ------
     CitysegError
         Whatever was wrong with a file of the data set.
     """
-    if (recipe.steps is None) == (recipe.seconds is None):
-        raise ValueError("a recipe needs a budget: either steps=... or seconds=...")
-    set_seed(seed)
-    data, loss = make_data(recipe, pairs, scheme, seed), _loss_for(recipe, pairs, scheme)
-    with _precision(recipe) as precision:
-        model = make_model(recipe, scheme.num_classes)
-        model.compile(_optimizer(recipe), loss)
-        with framework.deterministic(model):
-            noted = _loop(recipe, model, data, progress)
-    return Trained(_plain(recipe, model, pairs, scheme, seed), *noted, precision)
+    budget = {name: x for name in _BUDGETS if (x := getattr(recipe, name)) is not None}
+    if len(budget) != 1:
+        raise ValueError(f"a recipe needs a budget: either {'=... or '.join(_BUDGETS)}=...")
+    with nullcontext(runs) if runs else TemporaryDirectory() as folder:
+        options = {
+            "runs": folder,
+            "name": name,
+            "callbacks": [_Steps(progress)] if progress else [],
+        }
+        run, model = _fit(recipe, pairs, None, scheme, seed, progress=False, **budget, **options)
+    result = run.result
+    times = result["training seconds"], result["processor seconds"]
+    return Trained(model, result["steps"], *times, run.losses, result["precision"])
 
 
 def fit(
@@ -261,39 +275,60 @@ def fit(
     seed: int = 0,
     name: str = "recipe",
 ):
-    """Train for some epochs with `training.fit`: watched on val, and able to go on when killed.
-
-    The recipe's budget and average are not used.
+    """Train for some epochs, watched on val; the recipe's budget is not used.
 
     Returns
     -------
     run, model : training.Run, keras.Model
         The model has the last epoch's weights, not the best one's, and is in float32.
     """
+    return _fit(recipe, train_pairs, val_pairs, scheme, seed, epochs=epochs, name=name)
+
+
+def _fit(recipe, train_pairs, val_pairs, scheme, seed, **options):
+    """Say a recipe in the words of `training.fit`."""
     set_seed(seed)
-    train = make_data(recipe, train_pairs, scheme, seed)
-    val = make_data(_plainly(recipe), val_pairs, scheme, seed, shuffle=False)
+    data, val = make_data(recipe, train_pairs, scheme, seed), None
     with _precision(recipe):
         model = make_model(recipe, scheme.num_classes)
-        metrics = [training.MeanIoU(scheme.num_classes)]
+        metrics = []
+        if val_pairs is not None:
+            val = make_data(_plainly(recipe), val_pairs, scheme, seed, shuffle=False)
+            metrics = [training.MeanIoU(scheme.num_classes)]
         model.compile(_optimizer(recipe), _loss_for(recipe, train_pairs, scheme), metrics=metrics)
-        digest = hashlib.sha256(str(recipe).encode()).hexdigest()[:6]
-        rates = _Rates(recipe, epochs * int(train.cardinality()))
-        run = training.fit(model, train, val, epochs, name=f"{name}-{digest}", callbacks=[rates])
-        models.load_weights(model, run.folder / "last.npz")
-    return run, _plain(recipe, model, train_pairs, scheme, seed)
+        run = training.fit(
+            model,
+            data,
+            val,
+            schedule=partial(rate, _rates(recipe)),
+            average=recipe.average,
+            refresh=recipe.refresh,
+            keep="last",
+            **options,
+        )
+    plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
+    plain.set_weights(model.get_weights())
+    return run, plain
 
 
-class _Rates(tf.keras.callbacks.Callback):
-    """Sets the learning rate before each step; a resumed optimizer knows how many it has done."""
+def _rates(recipe: Recipe) -> Recipe:
+    """Return what decides the learning rate, and nothing else."""
+    return Recipe(schedule=recipe.schedule, learning_rate=recipe.learning_rate)
 
-    def __init__(self, recipe: Recipe, steps: int):
+
+class _Steps(tf.keras.callbacks.Callback):
+    """Tells after each step how far the training is."""
+
+    def __init__(self, progress: Callable[[int, float], None]):
         super().__init__()
-        self.recipe, self.steps = recipe, steps
+        self.progress, self.done = progress, 0
 
-    def on_train_batch_begin(self, batch, logs=None):
-        optimizer = self.model.optimizer
-        optimizer.learning_rate = rate(self.recipe, int(optimizer.iterations) / self.steps)
+    def on_train_begin(self, logs=None):
+        self.done = self.params["done"]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        self.progress(self.done, self.done / self.params["total"])
 
 
 def make_data(
@@ -334,55 +369,13 @@ def _precision(recipe: Recipe):
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def _plain(recipe: Recipe, model, pairs: pd.DataFrame, scheme: ClassScheme, seed: int):
-    """Return the model in float32, its BatchNorm averages refreshed if the recipe says so."""
-    plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
-    plain.set_weights(model.get_weights())
-    if recipe.refresh:
-        frames = make_data(_plainly(recipe), pairs, scheme, seed)
-        training.refresh_batch_norm(plain, frames, recipe.refresh)
-    return plain
-
-
 def _optimizer(recipe: Recipe):
-    settings = {"use_ema": recipe.average > 0, "ema_momentum": recipe.average or 0.99}
-    kind = tf.keras.optimizers.Adam
+    optimizer = tf.keras.optimizers.Adam(rate(recipe, 0))
     if recipe.weight_decay:
-        kind, settings["weight_decay"] = tf.keras.optimizers.AdamW, recipe.weight_decay
-    optimizer = kind(rate(recipe, 0), **settings)
+        optimizer = tf.keras.optimizers.AdamW(rate(recipe, 0), weight_decay=recipe.weight_decay)
     if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
         return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
-
-
-def _loop(recipe, model, data, progress) -> tuple[int, float, np.ndarray]:
-    """Learn from batch after batch until the budget is used."""
-    optimizer = model.optimizer
-    noted, start, used = [], None, 0.0
-    for images, masks in _endless(data):
-        optimizer.learning_rate = rate(recipe, used)
-        noted.append(float(model.train_on_batch(images, masks)))
-        # The first step compiles, which is the same for all and no learning.
-        start = start or time.perf_counter()
-        seconds = time.perf_counter() - start
-        used = len(noted) / recipe.steps if recipe.steps else seconds / recipe.seconds
-        if progress is not None:
-            progress(len(noted), min(used, 1.0))
-        if used >= 1:
-            break
-    if recipe.average:
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        inner.finalize_variable_values(model.trainable_variables)
-    return len(noted), seconds, np.array(noted)
-
-
-def _endless(data):
-    """Yield batch after batch; what is wrong with a frame is said in its own words alone."""
-    try:
-        while True:
-            yield from data
-    except tf.errors.OpError as error:
-        raise training.own_error(error, None, [data.frames]) from None
 
 
 def count_pixels(pairs: pd.DataFrame, scheme: ClassScheme, frames: int = 200) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import stat
 import tempfile
@@ -9,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +22,7 @@ from PIL import Image
 
 from cityseg_utils.errors import CitysegError, DataError, StorageError
 
+_WRITING = f".writing-{platform.node()}-"  # a process of another machine may be alive
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PALETTE = 3  # of PNG's kinds of colour
 _CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
@@ -38,6 +41,11 @@ def home() -> Path:
         return Path(chosen).expanduser().resolve()
     checkout = Path(__file__).resolve().parent.parent
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+def cache_home() -> Path:
+    """Return the folder for what can be had anew, such as digests: ``~/.cache/cityseg``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cityseg"
 
 
 @dataclass(frozen=True)
@@ -339,7 +347,8 @@ def write_whole(path: Path | str) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        box = tempfile.mkdtemp(prefix=".writing-", dir=path.parent)
+        _sweep(path.parent)
+        box = tempfile.mkdtemp(prefix=f"{_WRITING}{os.getpid()}-", dir=path.parent)
         temporary = Path(box) / path.name
         yield temporary
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -354,6 +363,27 @@ def write_whole(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary.parent, ignore_errors=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove, once, what processes of this machine that are gone were writing into a folder."""
+    for left in folder.glob(f"{_WRITING}*-*"):
+        owner = left.name.removeprefix(_WRITING).partition("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where to ask is to kill
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        pass
+    return True
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

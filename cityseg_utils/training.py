@@ -1,41 +1,35 @@
-"""Training that can be killed and resumed, prediction at native size, and honest evaluation."""
+"""One engine for every training: by steps, epochs or time, killed and resumed at any step."""
 
-import hashlib
 import json
+import math
 import os
 import platform
 import re
-import shutil
+import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import plots, storage
-from cityseg_utils.errors import DataError, FrameworkError, StorageError
+from cityseg_utils import framework, identity, plots, storage
+from cityseg_utils.errors import StorageError, TrainingError
 from cityseg_utils.framework import deterministic, load_tensorflow
-from cityseg_utils.labels import ClassScheme
-from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.models import check_fits, load_weights, nearest_size, save_weights
-from cityseg_utils.preprocessing import (
-    Size,
-    check_image,
-    check_pair,
-    normalize,
-    read_image,
-    read_mask,
-    resize_image,
-    resize_mask,
-)
+from cityseg_utils.models import check_fits, load_weights, save_weights
+from cityseg_utils.pipeline import Batches
+
+# Their names of before, for one release.
+from cityseg_utils.prediction import commonest_by_location, evaluate, predict, score  # noqa: F401
+from cityseg_utils.runs import RunFolder
 
 tf = load_tensorflow()
 
 MONITOR = "val_mean_iou"
+_TIMED = 8  # steps, at most, by which a budget of time becomes one of steps
 
 
 @tf.keras.utils.register_keras_serializable("cityseg_utils")
@@ -81,21 +75,24 @@ class Run:
     Attributes
     ----------
     folder : Path
-        Holds ``config.json``, ``history.csv``, ``best.npz``, ``last.npz``,
-        ``result.json`` and a TensorBoard log.
+        See `runs`; and a TensorBoard log.
     history : DataFrame
         One row per epoch, from 1; the columns are the logs of Keras and ``seconds``.
     reused : bool
         True if the run was finished before and nothing was trained.
+    result : dict
+        ``steps``, the ``losses`` of each, ``training seconds`` and ``processor seconds`` without
+        the first step, which compiles, ``precision``, and the machine.
     """
 
     folder: Path
     history: pd.DataFrame
     reused: bool
+    result: dict
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the highest validation mean IoU, whose weights the model has now."""
+        """The epoch with the highest validation mean IoU."""
         return int(self.history[MONITOR].idxmax())
 
     @property
@@ -103,31 +100,55 @@ class Run:
         """Time spent in training and validation, all sittings together."""
         return float(self.history["seconds"].sum())
 
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss of each step, ``(steps,)``."""
+        return np.array(self.result["losses"])
+
 
 def fit(
     model,
-    train,
-    val,
-    epochs: int,
+    train: Batches | Mapping[str, Batches],
+    val: Batches | None = None,
+    epochs: int | None = None,
     name: str = "run",
     runs: Path | str | None = None,
     callbacks: Sequence = (),
     progress: bool = True,
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    processor_seconds: float | None = None,
+    schedule: Callable[[float], float] | None = None,
+    average: float = 0.0,
+    refresh: int = 0,
+    keep: str = "best",
+    save_every: float | None = None,
 ) -> Run:
-    """Train a compiled model, keep the best epoch's weights, and survive being killed.
+    """Train a compiled model for a budget, and survive being killed.
 
-    Every configuration (network, first weights, optimizer, loss, data, epochs) has a folder of its
-    own. If that folder holds a finished run, its weights are loaded and nothing is trained; if it
-    holds a run that was killed, training goes on from the last finished epoch and ends with the
-    same numbers as if it had never stopped.
+    Every configuration (network, first weights, optimizer, loss, data, budget) has a folder of its
+    own, whose name is made of its content (see `identity`). If that folder holds a finished run,
+    its weights are loaded and nothing is trained; if it holds a run that was killed, training goes
+    on from the last state and ends with the same numbers as if it had never stopped.
 
     Parameters
     ----------
     model : keras.Model
-        Compiled with a :class:`MeanIoU` among its metrics. After the call it has the best weights.
-    train, val : tf.data.Dataset
-        From `pipeline.make_dataset`.
-    epochs : int
+        Compiled, with a :class:`MeanIoU` among its metrics if there is `val`. A model with a
+        ``train_step`` of its own may hold several networks and optimizers; the one in its attribute
+        ``predictor`` is averaged, scored and kept. What is random in a step should come from
+        stateless operations, or a killed run starts anew. After the call the model has the kept
+        weights.
+    train : Batches, or mapping of names to Batches
+        From `pipeline.make_dataset`. With names, a step gets a dict of one batch of each, and an
+        epoch is one of the first.
+    val : Batches, optional
+        What to score on after each epoch.
+    epochs, steps : int, optional
+    seconds, processor_seconds : float, optional
+        The budget, one of the four. One of time becomes one of steps by timing the first ones,
+        which are then done again; it counts from after the first step, which compiles.
     name : str
         Begins the folder's name, a hash of the configuration ends it.
     runs : Path or str, optional
@@ -136,6 +157,18 @@ def fit(
         More callbacks. What they do is not part of the configuration.
     progress : bool
         Show a progress bar and, in a notebook, curves that grow.
+    schedule : callable, optional
+        The learning rate at each point of the training, 0 being its start and 1 its end.
+    average : float
+        Momentum of an exponential average of the weights, BatchNorm's among them, which is what is
+        scored and kept; 0: none.
+    refresh : int
+        Batches of the first data set, not augmented, from which BatchNorm's averages are computed
+        anew in the end; 0: they stay.
+    keep : {"best", "last"}
+        Which epoch's weights the model gets; without `val` the last one's.
+    save_every : float, optional
+        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 30.
 
     Raises
     ------
@@ -143,112 +176,484 @@ def fit(
         If the model or a callback is of Keras 3.
     ValueError
         If the model cannot take the batches or lacks the metric, or the name begins no folder's.
+    TrainingError
+        If the loss is no number any more, or another process trains the same.
     StorageError
         If the run folder cannot be written.
     CitysegError
-        Whatever was wrong with a file of the data set.
+        Whatever was wrong with a file of the data set or of the run.
     """
+    data = _Data(train)
+    predictor = getattr(model, "predictor", model)
+    _check(model, predictor, data, val, callbacks, name)
+    budget = _Budget(epochs, steps, seconds, processor_seconds, data.steps)
+    options = {"schedule": schedule, "average": average, "refresh": refresh}
+    config = _describe(model, data, val, budget, options)
+    folder = RunFolder(Path(runs or storage.home() / "runs") / f"{name}-{_digest(config)}")
+    reused = folder.is_finished()
+    if not reused:
+        with folder.claimed():
+            if not folder.is_finished():  # as it was by another process, a moment ago
+                folder.note_config(config)
+                if save_every is None:
+                    save_every = float(os.environ.get("CITYSEG_SAVE_EVERY", 30))
+                watch = _Watch(val, callbacks, progress, save_every)
+                _Training(model, predictor, data, folder, budget, options, watch).run()
+    history, result = folder.read()
+    best = keep == "best" and folder.best.exists()
+    load_weights(predictor, folder.best if best else folder.last)
+    return Run(folder.path, history, reused, result)
+
+
+def _check(model, predictor, data: "_Data", val, callbacks: Sequence, name: str) -> None:
+    """Refuse what cannot be trained before anything is written."""
     if not re.fullmatch(r"[^/\\:\0\ud800-\udfff]{1,100}", name):
         raise ValueError(f"name must begin a folder's name, without / \\ or :, got {name!r}")
-    _refuse_keras_3(model=model)
+    framework.refuse_keras_3(model=model)
     for callback in callbacks:
-        _refuse_keras_3(callback=callback)
-    for shape in (data.element_spec[0].shape[1:3] for data in (train, val)):
-        if shape.is_fully_defined():
-            check_fits(model, tuple(shape))
-    config = _describe(model, train, val, epochs)
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
-    folder = Path(runs or storage.home() / "runs") / f"{name}-{digest}"
-    reused = (folder / "result.json").is_file()
-    if not reused:
-        _train(model, train, val, epochs, folder, config, callbacks, progress)
-    load_weights(model, folder / "best.npz")
-    return Run(folder, _read_history(folder), reused)
+        framework.refuse_keras_3(callback=callback)
+    if not isinstance(val, Batches | None):
+        raise ValueError(f"val must come from pipeline.make_dataset, is a {type(val).__name__}")
+    for batches in (*data.sets.values(), *([val] if val else [])):
+        check_fits(predictor, batches.frames.size)
+    if predictor is model and val is not None:
+        names = {metric.name for metric in model.compiled_metrics._user_metrics or []}
+        if MONITOR.removeprefix("val_") not in names:
+            raise ValueError("compile the model with metrics=[training.MeanIoU(num_classes)]")
+    if any(getattr(optimizer, "use_ema", False) for optimizer in _optimizers(model).values()):
+        raise ValueError(
+            "an optimizer with use_ema=True averages weights for the end alone; leave it out and "
+            "call fit(..., average=0.99)"
+        )
 
 
-def _refuse_keras_3(**given) -> None:
-    for what, thing in given.items():
-        if any(kind.__module__.partition(".")[0] == "keras" for kind in type(thing).__mro__):
-            raise FrameworkError(
-                f"this {what} is of Keras 3; take it from tf.keras "
-                "(tf = framework.load_tensorflow())"
-            )
+class _Data:
+    """One data set, or several by name, of which a step gets a batch each."""
+
+    def __init__(self, train):
+        self.named = isinstance(train, Mapping)
+        self.sets: dict[str, Batches] = dict(train) if self.named else {"labelled": train}
+        for name, batches in self.sets.items():
+            if not isinstance(batches, Batches):
+                raise ValueError(
+                    f"the {name} data must come from pipeline.make_dataset as they are, is a "
+                    f"{type(batches).__name__}: of other data nobody knows where to go on"
+                )
+        self.first = next(iter(self.sets.values())).source
+        self.steps = self.first.steps
+
+    @property
+    def element_spec(self):
+        specs = {name: batches.element_spec for name, batches in self.sets.items()}
+        return specs if self.named else specs["labelled"]
+
+    def from_step(self, step: int):
+        """Return the endless batches from that step on."""
+        streams = {name: batches.source.from_step(step) for name, batches in self.sets.items()}
+        return tf.data.Dataset.zip(streams) if self.named else streams["labelled"]
 
 
-def _describe(model, train, val, epochs: int) -> dict:
-    names = {metric.name for metric in model.compiled_metrics._user_metrics or []}
-    if MONITOR.removeprefix("val_") not in names:
-        raise ValueError("compile the model with metrics=[training.MeanIoU(num_classes)]")
-    weights = hashlib.sha256()
-    for array in model.get_weights():
-        weights.update(array.tobytes())
-    return {
+class _Budget:
+    """How long a training is: in steps, or in seconds that become steps."""
+
+    def __init__(self, epochs, steps, seconds, processor_seconds, per_epoch: int):
+        given = {
+            "epochs": epochs,
+            "steps": steps,
+            "seconds": seconds,
+            "processor_seconds": processor_seconds,
+        }
+        self.said = {name: value for name, value in given.items() if value is not None}
+        if len(self.said) != 1 or not 0 < next(iter(self.said.values())) < math.inf:
+            raise ValueError(f"a training needs one budget above 0, of {', '.join(given)}")
+        self.per_epoch = per_epoch
+        self.steps = epochs * per_epoch if epochs else steps
+        self.clock = time.process_time if processor_seconds else time.perf_counter
+
+    def in_steps(self, times: list[float]) -> int:
+        """Return how many steps there is time for, and the first one, which compiles."""
+        return 1 + max(1, math.ceil(next(iter(self.said.values())) / np.median(times)))
+
+
+# -- what tells a training from others ------------------------------------------------------------
+
+
+def _describe(model, data: _Data, val, budget: _Budget, options: dict) -> dict:
+    config = {**budget.said}
+    parts = {
+        "model": lambda: _describe_model(model),
+        "train": lambda: {name: x.source.config() for name, x in data.sets.items()},
+        "val": lambda: val and val.source.config(),
+        "options": lambda: identity.describe(options),
+    }
+    for part, describe in parts.items():
+        try:
+            config[part] = describe()
+        except identity.Unknown as reason:
+            print(f"{reason}: nobody can tell whether this training was done before, so it is new")
+            config[part] = ["unknown", str(reason), secrets.token_hex(8)]
+    return config
+
+
+def _digest(config: dict) -> str:
+    return identity.digest(json.dumps(config, sort_keys=True, default=str))[:10]
+
+
+def _describe_model(model) -> dict:
+    optimizers = {
+        name: [type(x).__qualname__, tf.keras.optimizers.serialize(x)]
+        for name, optimizer in _optimizers(model).items()
+        for x in [getattr(optimizer, "inner_optimizer", optimizer)]  # in any precision
+    }
+    described = {
         "network": _fingerprint(model),
-        "parameters": model.count_params(),
-        "first_weights": weights.hexdigest()[:16],
-        "optimizer": tf.keras.optimizers.serialize(model.optimizer),
-        "loss": _describe_loss(model.loss),
-        "precision": tf.keras.mixed_precision.global_policy().name,
-        "train": train.config,
-        "val": val.config,
-        "epochs": epochs,
+        "first_weights": identity.digest(model.get_weights()),
+        "optimizers": identity.describe(optimizers),
+        "loss": identity.describe(getattr(model, "loss", None)),
     }
+    if not _is_keras_s(type(model)):  # a method
+        parts = {name: x for name, x in vars(model).items() if name not in vars(_EMPTY_MODEL)}
+        described["method"] = identity.describe(type(model))
+        described["parts"] = {
+            name: _fingerprint(part)
+            if isinstance(part, tf.keras.Model)
+            else identity.describe(part)
+            for name, part in parts.items()
+            if not name.startswith("_") and not isinstance(part, _KNOWN_PARTS)
+        }
+    return described
 
 
-def _describe_loss(loss) -> str | dict:
-    """Tell losses apart: by name, by Keras's own configuration, or by all that an object holds."""
-    if isinstance(loss, str):
-        return loss
-    kind = f"{type(loss).__module__}.{getattr(loss, '__name__', type(loss).__qualname__)}"
-    settings = loss.get_config() if hasattr(loss, "get_config") else vars(loss)
-    return {"kind": kind, **{name: repr(value) for name, value in settings.items()}}
+_EMPTY_MODEL = tf.keras.Model()
+_KNOWN_PARTS = (
+    tf.keras.optimizers.Optimizer,
+    tf.keras.mixed_precision.LossScaleOptimizer,
+    tf.keras.metrics.Metric,
+)
 
 
-def _fingerprint(model) -> str:
-    """Hash the architecture, without the names that Keras counts up with every model."""
-    text = model.to_json().replace(f'"{model.name}"', '"model"')
-    for k, layer in enumerate(model.layers):
-        text = text.replace(f'"{layer.name}"', f'"layer {k}"')
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _is_keras_s(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "tf_keras"
 
 
-def _train(model, train, val, epochs, folder, config, callbacks, progress):
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        storage.write_bytes(config_file, json.dumps(config, indent=1, default=str).encode())
-    model.optimizer.build(model.trainable_variables)
-    finished = tf.Variable(0, dtype=tf.int64)
-    state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, finished=finished)
-    manager = tf.train.CheckpointManager(state, folder / "last", max_to_keep=1)
-    if manager.latest_checkpoint:
-        state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    start = int(finished.numpy())
-    for frames in (train.frames, val.frames):
-        frames.epoch = start
-    keeper = _Keeper(folder, manager, finished)
-    show = [_Progress(epochs, train.cardinality().numpy(), keeper)] if progress else []
-    board = tf.keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
+def _optimizers(model) -> dict:
+    """Return the optimizers that a model holds, by the name of the attribute."""
+    kinds = (tf.keras.optimizers.Optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+    return {name: x for name, x in sorted(vars(model).items()) if isinstance(x, kinds)}
+
+
+def _fingerprint(model) -> object:
+    """Describe an architecture, without names that Keras counts up and without the precision."""
+    layers = [x for x in model.submodules if isinstance(x, tf.keras.layers.Layer)]
+    own = [identity.describe(type(x)) for x in layers if not _is_keras_s(type(x))]
+    lambdas = [x for x in layers if isinstance(x, tf.keras.layers.Lambda)]
+    functions = [identity.describe(layer.function) for layer in lambdas]
     try:
-        with deterministic(model):
-            model.fit(
-                train,
-                validation_data=val,
-                initial_epoch=start,
-                epochs=epochs,
-                verbose=0,
-                callbacks=[*callbacks, board, keeper, *show],
-            )
-    except tf.errors.OpError as error:
-        raise own_error(error, folder, (train.frames, val.frames)) from error
-    result = {
-        "best_epoch": int(keeper.history[MONITOR].idxmax()),
-        "seconds": round(keeper.history["seconds"].sum(), 1),
-        "tensorflow": tf.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    storage.write_bytes(folder / "result.json", json.dumps(result, indent=1).encode())
-    shutil.rmtree(folder / "last", ignore_errors=True)
+        text = model.to_json()
+    except NotImplementedError:  # no graph of layers: its class says all
+        return [own, functions]
+    for k, part in enumerate([model, *model.layers]):
+        text = text.replace(f'"{part.name}"', f'"part {k}"')
+    return [identity.digest(_without_precision(json.loads(text))), own, functions]
+
+
+def _without_precision(config):
+    if isinstance(config, list):
+        return [_without_precision(x) for x in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "Lambda":  # compiled code; its text is looked at
+        return "Lambda"
+    return {name: _without_precision(x) for name, x in config.items() if name != "dtype"}
+
+
+# -- the training ---------------------------------------------------------------------------------
+
+
+def make_step(model, average: "Average | None" = None, spec=None):
+    """Return the function that learns from one batch and returns its logs.
+
+    The one place for what a step may become: over several devices, or of several batches.
+
+    Parameters
+    ----------
+    model : keras.Model
+    average : Average, optional
+        Weights that follow the model's.
+    spec : nested structure of TensorSpec, optional
+        Shapes and types of a batch.
+    """
+
+    def step(batch):
+        logs = model.train_step(batch)
+        for metric in model.metrics:
+            if isinstance(metric, tf.keras.metrics.Mean):  # so that each step's own can be noted
+                metric.reset_state()
+        if average is not None:
+            average.update()
+        return logs
+
+    return tf.function(step, input_signature=None if spec is None else [spec])
+
+
+class Average(tf.Module):
+    """An exponential average of all weights of a network, BatchNorm's averages among them.
+
+    Unlike Keras's ``use_ema`` it may be looked at in between, and leaves the weights alone.
+
+    Parameters
+    ----------
+    model : keras.Model
+    momentum : float
+    """
+
+    def __init__(self, model, momentum: float):
+        super().__init__()
+        self.momentum, self._weights = momentum, model.weights
+        self.values = [tf.Variable(x, trainable=False) for x in model.get_weights()]
+
+    def update(self) -> None:
+        """Go a little towards the weights of now."""
+        for value, weight in zip(self.values, self._weights, strict=True):
+            value.assign_add((1 - self.momentum) * (tf.cast(weight, value.dtype) - value))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Give the network the averaged weights for a while."""
+        raw = [x.numpy() for x in self._weights]
+        self._assign([x.numpy() for x in self.values])
+        try:
+            yield
+        finally:
+            self._assign(raw)
+
+    def _assign(self, arrays: list[np.ndarray]) -> None:
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+
+
+@dataclass
+class _Watch:
+    """What looks at a training and does not decide it."""
+
+    val: Batches | None
+    callbacks: Sequence
+    progress: bool
+    save_every: float
+
+
+class _Training:
+    """A training from its first step, or from a state, to its end."""
+
+    def __init__(self, model, predictor, data, folder, budget, options, watch):
+        self.model, self.predictor, self.data = model, predictor, data
+        self.folder, self.budget, self.watch = folder, budget, watch
+        self.schedule, self.refresh = options["schedule"], options["refresh"]
+        momentum = options["average"]
+        self.average = Average(predictor, momentum) if momentum else None
+        self.total, self.done = budget.steps, 0
+        self.logs: list[dict[str, float]] = []  # of each step
+        self.seconds = self.processor_seconds = 0.0
+        self.history = pd.DataFrame(index=pd.Index([], name="epoch", dtype=int))
+
+    def run(self) -> None:
+        sources = [x.frames for x in (*self.data.sets.values(), self.watch.val) if x is not None]
+        self._prepare()
+        with deterministic(self.model, graph=self.graph):
+            try:
+                self._go_on()
+            except tf.errors.OpError as error:
+                raise own_error(error, self.folder.path, sources) from None
+        self._finish()
+
+    def _prepare(self) -> None:
+        """Trace the step, which makes all variables, and give them the values of the last state."""
+        self.step = make_step(self.model, self.average, self.data.element_spec)
+        self.graph = self.step.get_concrete_function().graph
+        if drawn := framework.stateful_randomness(self.graph):
+            self.watch.save_every = math.inf
+            print(f"{', '.join(drawn)} cannot go on where it was: killed, this run starts anew")
+        self.running = {
+            x.name for x in self.model.metrics if not isinstance(x, tf.keras.metrics.Mean)
+        }
+        parts = {
+            "model": self.model,
+            "metrics": list(self.model.metrics),
+            **_optimizers(self.model),
+        }
+        if self.average is not None:
+            parts["average"] = self.average
+        self.checkpoint = tf.train.Checkpoint(**parts)
+        if (state := self.folder.restore_state(self.checkpoint)) is not None:
+            noted, self.history = state
+            self.total, self.done, self.logs = noted["total"], len(noted["logs"]), noted["logs"]
+            self.seconds, self.processor_seconds = noted["seconds"], noted["processor seconds"]
+
+    def _go_on(self) -> None:
+        if self.total is None:
+            self._find_steps_for_the_time()
+        callbacks = tf.keras.callbacks.CallbackList(
+            [
+                *self.watch.callbacks,
+                tf.keras.callbacks.TensorBoard(self.folder.path / "tensorboard", write_graph=False),
+                *([_Progress(self)] if self.watch.progress else []),
+            ],
+            model=self.model,
+            epochs=math.ceil(self.total / self.budget.per_epoch),
+            steps=self.budget.per_epoch,
+            total=self.total,
+            done=self.done,
+        )
+        self.model.stop_training = False
+        callbacks.on_train_begin()
+        self.saved, self.begun = time.perf_counter(), None
+        for batch in islice(self.data.from_step(self.done), max(0, self.total - self.done)):
+            self._learn_from(batch, callbacks)
+            if self.model.stop_training:
+                break
+            if time.perf_counter() - self.saved > self.watch.save_every:
+                self._save()
+        callbacks.on_train_end()
+
+    def _learn_from(self, batch, callbacks) -> None:
+        epoch, number = divmod(self.done, self.budget.per_epoch)
+        if number == 0:
+            self.model.reset_metrics()
+        if number == 0 or self.begun is None:
+            callbacks.on_epoch_begin(epoch)
+            self.begun = time.perf_counter()
+        callbacks.on_train_batch_begin(number)
+        before = time.perf_counter(), time.process_time()
+        logs = self._step(batch)
+        if self.done > 0:  # the first one compiles
+            self.seconds += time.perf_counter() - before[0]
+            self.processor_seconds += time.process_time() - before[1]
+        self.logs.append(logs)
+        self.done += 1
+        callbacks.on_train_batch_end(number, logs)
+        if number + 1 == self.budget.per_epoch or self.done == self.total:
+            self._end_epoch(epoch, callbacks)
+
+    def _step(self, batch) -> dict[str, float]:
+        if self.schedule is not None:
+            share = self.done / self.total if self.total else 0.0
+            self.model.optimizer.learning_rate = self.schedule(share)
+        logs = {name: float(value) for name, value in self.step(batch).items()}
+        for name, value in logs.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.folder.path}: {name} is {value} in step {self.done + 1}. A lower "
+                    "learning rate helps most often"
+                )
+        return logs
+
+    def _end_epoch(self, epoch: int, callbacks) -> None:
+        steps = self.logs[epoch * self.budget.per_epoch :]
+        row = {
+            name: steps[-1][name] if name in self.running else np.mean([x[name] for x in steps])
+            for name in steps[-1]
+        }
+        with self.average.in_place() if self.average else nullcontext():
+            if self.watch.val is not None:
+                row |= {f"val_{name}": x for name, x in self._score(self.watch.val).items()}
+            row["seconds"] = round(time.perf_counter() - self.begun, 2)
+            row = pd.DataFrame(row, index=pd.Index([epoch + 1], name="epoch"))
+            self.history = pd.concat([self.history, row]) if epoch else row
+            if self.watch.val is not None and self.history[MONITOR].idxmax() == epoch + 1:
+                save_weights(self.predictor, self.folder.best)
+        self.folder.write_history(self.history)
+        callbacks.on_epoch_end(epoch, row.iloc[0].to_dict())
+
+    def _score(self, val) -> dict[str, float]:
+        if self.predictor is self.model:
+            return self.model.evaluate(val, verbose=0, return_dict=True)
+        self.predictor.compile(metrics=[MeanIoU(self.predictor.output_shape[-1])])
+        scores = self.predictor.evaluate(val, verbose=0, return_dict=True)
+        return {name: value for name, value in scores.items() if name != "loss"}
+
+    def _find_steps_for_the_time(self) -> None:
+        """Time some steps, undo them, and note how many the budget holds."""
+        self._save()
+        times, timed = [], islice(self.data.from_step(0), 1 + _TIMED)
+        for k, batch in enumerate(timed):
+            before = self.budget.clock()
+            self._step(batch)
+            if k:
+                times.append(self.budget.clock() - before)
+        self.folder.restore_state(self.checkpoint)
+        self.total = self.budget.in_steps(times)
+        self.folder.forget_states()
+        self._save()
+
+    def _save(self) -> None:
+        noted = {
+            "total": self.total,
+            "logs": self.logs,
+            "seconds": self.seconds,
+            "processor seconds": self.processor_seconds,
+        }
+        self.folder.save_state(self.done, self.checkpoint, noted, self.history)
+        self.saved = time.perf_counter()
+
+    def _finish(self) -> None:
+        with self.average.in_place() if self.average else nullcontext():
+            save_weights(self.predictor, self.folder.last)
+        if self.refresh:
+            plain = Batches(self.data.first.plainly())
+            for file in filter(Path.exists, (self.folder.best, self.folder.last)):
+                load_weights(self.predictor, file)
+                refresh_batch_norm(self.predictor, plain, self.refresh)
+                save_weights(self.predictor, file)
+        loss = "loss" if "loss" in self.logs[0] else next(iter(self.logs[0]), None)
+        self.folder.finish(
+            {
+                **({"best_epoch": int(self.history[MONITOR].idxmax())} if self.watch.val else {}),
+                "steps": self.done,
+                "training seconds": round(self.seconds, 2),
+                "processor seconds": round(self.processor_seconds, 2),
+                "precision": tf.keras.mixed_precision.global_policy().name,
+                "tensorflow": tf.__version__,
+                "machine": platform.machine(),
+                "cores": os.cpu_count(),
+                "losses": [logs[loss] for logs in self.logs] if loss else [],
+            }
+        )
+
+
+class _Progress(tf.keras.callbacks.Callback):
+    """A bar over the steps and, in a notebook, curves that grow with every epoch."""
+
+    def __init__(self, training: _Training):
+        super().__init__()
+        self.training = training
+        self.bar = self.publish = None
+
+    def on_train_begin(self, logs=None):
+        from tqdm.auto import tqdm
+
+        if plots.in_notebook():
+            from IPython.display import DisplayHandle
+
+            self.handle = DisplayHandle()
+            self.publish = self.handle.display
+        self.bar = tqdm(total=self.training.total, initial=self.training.done, unit="batch")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        epochs = self.params["epochs"]
+        names = [name for name in ("loss", MONITOR) if name in logs]
+        scores = ", ".join(f"{name} {logs[name]:.3f}" for name in names)
+        text = f"epoch {epoch + 1}/{epochs}: {scores}"
+        self.bar.set_description(text)
+        if plots.in_notebook():
+            curves = plots.curves(self.training.history, epochs)
+            plots.show(curves, text, self.publish)
+            self.publish = self.handle.update  # from now on, replace the picture
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
 
 
 def own_error(error, folder: Path | None, sources) -> Exception:
@@ -270,72 +675,6 @@ def own_error(error, folder: Path | None, sources) -> Exception:
     ):
         return StorageError(f"{folder}: the checkpoint cannot be written: {error.message}")
     return error
-
-
-def _read_history(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "history.csv", index_col="epoch", float_precision="round_trip")
-
-
-class _Keeper(tf.keras.callbacks.Callback):
-    """After each epoch write the history, the best weights and, last, the state to resume from."""
-
-    def __init__(self, folder: Path, manager, finished):
-        super().__init__()
-        self.folder, self.manager, self.finished = folder, manager, finished
-        done = int(finished.numpy())
-        # An epoch that was noted but not kept is trained again, with the same outcome.
-        self.history = _read_history(folder).loc[:done] if done else pd.DataFrame()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {**logs, "seconds": round(time.perf_counter() - self.started, 2)}
-        index = pd.Index([epoch + 1], name="epoch")
-        self.history = pd.concat([self.history, pd.DataFrame(row, index=index)])
-        self.history.index.name = "epoch"
-        storage.write_bytes(self.folder / "history.csv", self.history.to_csv().encode())
-        if self.history[MONITOR].idxmax() == epoch + 1:
-            save_weights(self.model, self.folder / "best.npz")
-        if epoch + 1 == self.params["epochs"]:
-            save_weights(self.model, self.folder / "last.npz")
-        self.finished.assign(epoch + 1)
-        self.manager.save(checkpoint_number=epoch + 1)
-
-
-class _Progress(tf.keras.callbacks.Callback):
-    """A bar over the steps and, in a notebook, curves that grow with every epoch."""
-
-    def __init__(self, epochs: int, steps: int, keeper: _Keeper):
-        super().__init__()
-        self.epochs, self.steps, self.keeper = epochs, steps, keeper
-        self.bar = self.publish = None
-
-    def on_train_begin(self, logs=None):
-        from tqdm.auto import tqdm
-
-        if plots.in_notebook():
-            from IPython.display import DisplayHandle
-
-            self.handle = DisplayHandle()
-            self.publish = self.handle.display
-        done = len(self.keeper.history) * self.steps
-        self.bar = tqdm(total=self.epochs * self.steps, initial=done, unit="batch")
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
-
-    def on_epoch_end(self, epoch, logs=None):
-        scores = f"loss {logs['loss']:.3f}, {MONITOR} {logs[MONITOR]:.3f}"
-        text = f"epoch {epoch + 1}/{self.epochs}: {scores}"
-        self.bar.set_description(text)
-        if plots.in_notebook():
-            curves = plots.curves(self.keeper.history, self.epochs)
-            plots.show(curves, text, self.publish)
-            self.publish = self.handle.update  # from now on, replace the picture
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
 
 
 def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
@@ -361,141 +700,3 @@ def refresh_batch_norm(model, dataset, batches: int = 30) -> None:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-
-
-def predict(
-    model,
-    images: Iterable[Path | str | np.ndarray],
-    size: Size | None = None,
-    normalization: str = "unit",
-    batch_size: int = 8,
-    mirror: bool = False,
-) -> Iterator[np.ndarray]:
-    """Yield class probabilities for each image, at the image's own size.
-
-    Parameters
-    ----------
-    model : keras.Model
-    images : iterable of paths or ``(H, W, 3) uint8`` RGB arrays
-        Sizes may differ.
-    size : (height, width), optional
-        What the network sees; default its input shape, or for a network that takes any size the
-        nearest one to each image's own that it can take.
-    normalization : str
-        The one that the model was trained with.
-    batch_size : int
-    mirror : bool
-        Show the network each image and its mirror image, and average the two answers.
-
-    Yields
-    ------
-    ``(H, W, C) float32``
-
-    Raises
-    ------
-    ShapeError
-        If an array is no ``(H, W, 3) uint8``; floats were normalised already, or are in 0 .. 1.
-    ValueError
-        If the network cannot take images of `size`.
-    """
-    _refuse_keras_3(model=model)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if size is not None:
-        check_fits(model, size)
-    for seen, pictures in _batches(model, images, size, batch_size):
-        batch = np.stack([normalize(resize_image(x, seen), normalization) for x in pictures])
-        scores = np.asarray(model.predict_on_batch(batch), np.float32)
-        if mirror:
-            mirrored = np.asarray(model.predict_on_batch(batch[:, :, ::-1]), np.float32)
-            scores = (scores + mirrored[:, :, ::-1]) / 2
-        for picture, probabilities in zip(pictures, scores, strict=True):
-            yield _resize_scores(probabilities, picture.shape[:2])
-
-
-def _batches(model, images, size: Size | None, batch_size: int):
-    """Yield what size the network sees, and so many pictures of which it sees that size."""
-    nearest = cache(partial(nearest_size, model))
-    groups = groupby(map(_as_image, images), lambda x: size or nearest(x.shape[:2]))
-    for seen, group in groups:
-        while pictures := list(islice(group, batch_size)):
-            yield seen, pictures
-
-
-def _as_image(image: Path | str | np.ndarray) -> np.ndarray:
-    return read_image(image) if isinstance(image, str | Path) else check_image(np.asarray(image))
-
-
-def _resize_scores(scores: np.ndarray, size: Size) -> np.ndarray:
-    """Resize ``(h, w, C)`` probabilities bilinearly to (height, width)."""
-    import cv2
-
-    scores = np.asarray(scores, np.float32)
-    return cv2.resize(scores, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
-
-
-def _need_masks(pairs: pd.DataFrame) -> None:
-    if missing := int(pairs["mask"].isna().sum()):
-        raise DataError(f"{missing} of {len(pairs)} images have no mask to compare with")
-
-
-def score(
-    pairs: pd.DataFrame, scheme: ClassScheme, predictions: Iterable[np.ndarray]
-) -> ConfusionMatrix:
-    """Compare predictions with the masks of `pairs` at the masks' own size.
-
-    Parameters
-    ----------
-    pairs : DataFrame
-    scheme : ClassScheme
-    predictions : iterable
-        One per pair, in order: ``(h, w) uint8`` train ids or ``(h, w, C) float32`` probabilities;
-        resized to the mask if need be, ids by nearest neighbour.
-
-    Raises
-    ------
-    DataError
-        If a mask is missing or damaged, or does not lie on its image.
-    ValueError
-        If there are more or fewer predictions than pairs.
-    """
-    _need_masks(pairs)
-    matrix = ConfusionMatrix.for_scheme(scheme)
-    for image, mask, prediction in zip(pairs["image"], pairs["mask"], predictions, strict=True):
-        check_pair(image, mask)
-        truth = read_mask(mask, scheme)
-        if prediction.shape[:2] != truth.shape:
-            resize = resize_mask if prediction.ndim == 2 else _resize_scores
-            prediction = resize(prediction, truth.shape)
-        matrix.update(truth, prediction)
-    return matrix
-
-
-def evaluate(
-    model,
-    pairs: pd.DataFrame,
-    scheme: ClassScheme,
-    size: Size | None = None,
-    normalization: str = "unit",
-    mirror: bool = False,
-    batch_size: int = 8,
-) -> ConfusionMatrix:
-    """Score a model on every frame of `pairs` at native size, void left out.
-
-    Parameters are those of :func:`predict` and :func:`score`, and so are the errors.
-    """
-    predictions = predict(model, pairs["image"], size, normalization, batch_size, mirror)
-    return score(pairs, scheme, predictions)
-
-
-def commonest_by_location(pairs: pd.DataFrame, scheme: ClassScheme, size: Size) -> np.ndarray:
-    """Return the baseline that never looks: each pixel's commonest class, ``(H, W) uint8``.
-
-    Void does not vote; a pixel that is void in every mask gets class 0.
-    """
-    _need_masks(pairs)
-    votes = np.zeros((*size, 256), np.int32)
-    rows, columns = np.indices(size)
-    for path in pairs["mask"]:
-        votes[rows, columns, read_mask(path, scheme, size)] += 1
-    return votes[..., : scheme.num_classes].argmax(-1).astype(np.uint8)

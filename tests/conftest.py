@@ -16,6 +16,9 @@ from cityseg_utils import minicity
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What is remembered of files that tests write is of no use to anyone afterwards.
+REMEMBERED = tempfile.TemporaryDirectory(prefix="cityseg-cache-")
+os.environ["XDG_CACHE_HOME"] = REMEMBERED.name
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -62,9 +65,9 @@ def tiny_city(tmp_path_factory):
 def write_picture():
     """Write nested lists or an array as a picture with Pillow, making folders as needed."""
 
-    def write(path, pixels):
+    def write(path, pixels, kind=None):
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+        Image.fromarray(np.asarray(pixels, np.uint8)).save(path, kind)
         return path
 
     return write

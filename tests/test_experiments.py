@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from cityseg_utils import experiments, framework, studies
+from cityseg_utils import experiments, framework, minicity, studies
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
 from cityseg_utils.experiments import by_class, gains, means, paired, read, run
@@ -60,10 +61,25 @@ def test_a_run_leaves_a_row(finished):
     assert row["recipe"] == str(TINY)
     assert row["command"] == "python study.py"
     assert row["precision"] == framework.precision()
+    assert row["processor seconds"] >= 0
+    assert 0 <= row["mean IoU on train"] < 1
+    assert row["mean IoU"] < row["mean IoU of frequent classes"] < 1
+    assert 0 <= row["classes found"] < 19
     assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(
         row["mean IoU"]
     )
     pd.testing.assert_frame_equal(read(results), table)
+
+
+def test_the_same_city_elsewhere_is_the_same_question(finished, data, tmp_path):
+    """Drawn on another machine, its files may be packed otherwise."""
+    results, table = finished
+    root = minicity.generate(tmp_path / "city", train=8, val=4, test=2, size=(64, 128))
+    for path in root.rglob("*labelIds.png"):
+        Image.open(path).save(path, compress_level=1)
+    pairs = find_pairs(root)
+    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    pd.testing.assert_frame_equal(run({"plain": TINY}, [0], train, val, CITYSCAPES, results), table)
 
 
 def test_a_finished_run_is_not_done_again(finished, data):
@@ -74,10 +90,20 @@ def test_a_finished_run_is_not_done_again(finished, data):
     pd.testing.assert_frame_equal(again, table)
 
 
-@pytest.mark.parametrize("change", ["recipe", "train", "val", "classes"])
-def test_another_question_needs_another_name(finished, data, change):
+@pytest.mark.parametrize("change", ["recipe", "train", "val", "classes", "mask", "city"])
+def test_another_question_needs_another_name(finished, data, tiny_city, tmp_path, change):
     results, _ = finished
     train, val, scheme = data
+    if change == "mask":
+        shutil.copytree(tiny_city, tmp_path / "city")
+        path = sorted(tmp_path.glob("city/gtFine/val/*/*labelIds.png"))[0]
+        Image.fromarray(np.full((64, 128), 7, np.uint8)).save(path)
+        pairs = find_pairs(tmp_path / "city")
+        train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    if change == "city":  # of the same names
+        root = minicity.generate(tmp_path / "city", train=8, val=4, test=2, size=(64, 128), seed=1)
+        pairs = find_pairs(root)
+        train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
     recipe = TINY.but(steps=2) if change == "recipe" else TINY
     if change == "train":
         train = {"plain": train.iloc[:4]}
@@ -100,10 +126,60 @@ def test_a_killed_runner_loses_the_run_that_it_was_at(
     runner.kill()
     runner.wait()
     kept = read(results)
-    assert list(kept.index) == [("plain", 0), ("dice", 0)]
-    table = run({"plain": TINY}, [0, 1], *data, results)  # the second is the one it was at
+    assert len(kept) == 2
+    table = run({"plain": TINY}, [0, 1], *data, results)  # of two at a time, whichever it was at
     assert list(table.index) == [("plain", 0), ("plain", 1)]
     pd.testing.assert_frame_equal(read(results).iloc[:2], kept)
+
+
+def test_a_study_killed_at_five_moments_ends_with_the_row_of_the_unbroken(
+    data, tiny_city, tmp_path, start_python, wait_until, own_home
+):
+    """Each time inside its run, which goes on where its last state was."""
+    study = """
+import sys
+from test_experiments import TINY
+from cityseg_utils import datasets, experiments
+from cityseg_utils.labels import CITYSCAPES
+pairs = datasets.find_pairs(sys.argv[1])
+train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+recipe = TINY.but(steps=7, average=0.9, refresh=1, precision="float32")
+experiments.run({"long": recipe}, [0], train, val, CITYSCAPES, sys.argv[2])
+"""
+    broken, unbroken = tmp_path / "broken.csv", tmp_path / "unbroken.csv"
+    for step in range(1, 6):
+        runner = start_python(study, tiny_city, broken, CITYSEG_SAVE_EVERY="0")
+        wait_until(runner, lambda step=step: steps_saved(own_home) >= step)
+        runner.kill()
+        runner.wait()
+    assert not broken.exists()
+    for results in (broken, unbroken):
+        runner = start_python(study, tiny_city, results)
+        assert runner.wait(300) == 0, runner.stderr.read()
+    once, again = read(unbroken).iloc[0], read(broken).iloc[0]
+    measured = [name for name in once.index if "IoU" in name or name in ("steps", "mean Dice")]
+    assert once[measured].equals(again[measured])
+    assert steps_saved(own_home) == 0
+
+
+def steps_saved(home):
+    states = home.glob("runs/experiments/*/*/state-*")
+    return max((int(state.name.removeprefix("state-")) for state in states), default=0)
+
+
+@pytest.mark.slow
+def test_rows_of_many_processes_are_all_kept(tmp_path, start_python):
+    code = """
+import sys
+from test_experiments import row_of
+from cityseg_utils import experiments
+for k in range(20):
+    experiments._note(sys.argv[1], row_of(f"{sys.argv[2]} {k}"))
+"""
+    results = tmp_path / "study.csv"
+    writers = [start_python(code, results, name) for name in "abc"]
+    assert [writer.wait(300) for writer in writers] == [0, 0, 0]
+    assert len(read(results)) == 60
 
 
 @pytest.mark.slow
@@ -143,7 +219,7 @@ def test_results_that_are_not_there_are_no_empty_table(tmp_path):
         read(tmp_path / "study.csv")
 
 
-@pytest.mark.parametrize("content", [json.dumps({"a": 1}), "configuration,seed\na,0\n", None])
+@pytest.mark.parametrize("content", ["", json.dumps({"a": 1}), "configuration,seed\na,0\n", None])
 def test_what_is_no_table_is_refused(tmp_path, content):
     results = tmp_path / "study.csv"
     results.mkdir() if content is None else results.write_text(content)
@@ -170,6 +246,30 @@ def test_a_row_may_say_more_than_older_ones(tmp_path):
     table = read(tmp_path / "study.csv")
     assert table["mean IoU"].tolist() == [0.5, 0.5]
     assert table["precision"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("change", ["cut", "number", "twice", "merge", "two cut", "column"])
+def test_a_table_that_is_not_what_was_written_is_refused(tmp_path, change):
+    """The last line cut at 0.4 reads as a score; so does a number that a hand has changed."""
+    results = tmp_path / "study.csv"
+    for k in range(3):
+        experiments._note(results, row_of(f"configuration {k}", 0.4567 + k / 100))
+    text = results.read_text()
+    lines = text.splitlines()
+    changed = {
+        "cut": text[: text.rindex("0.4767") + 3],
+        "number": text.replace("0.4667", "0.4668"),
+        "twice": "\n".join([*lines, lines[2]]),
+        "merge": "\n".join([*lines[:2], "<<<<<<< HEAD", *lines[2:]]),
+        "two cut": text[: text.rindex("0.4667") + 3],
+        "column": text.replace("mean IoU", "pixel accuracy"),
+    }[change]
+    results.write_text(changed)
+    with pytest.raises(DataError, match=r"study\.csv: (row \d .*not what was|holds .* twice)"):
+        read(results)
+    with pytest.raises(DataError):
+        experiments._note(results, row_of("one more"))
+    assert results.read_text() == changed
 
 
 def test_one_run_is_noted_once(tmp_path):
@@ -292,6 +392,17 @@ def test_a_recipe_is_the_same_on_another_processor(data):
     recipes = [TINY, *(TINY.but(precision=name) for name in framework.PRECISIONS)]
     cells = [experiments._Cell("a", recipe, 0, *data) for recipe in recipes]
     assert len({cell.settings for cell in cells}) == 1
+
+
+@pytest.mark.slow
+def test_what_a_study_costs_is_said_before_it_starts(data, tmp_path):
+    results = tmp_path / "study.csv"
+    study = {"plain": TINY.but(steps=100), "timed": TINY.but(steps=None, processor_seconds=90)}
+    cost = experiments.cost(study, [0, 1], *data, results, jobs=2)
+    assert cost.runs == 4
+    assert cost.processor_seconds > 2 * 90
+    assert "4 runs to do" in str(cost)
+    assert not results.exists()
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from cityseg_utils import datasets, minicity, models, training
+from cityseg_utils import datasets, minicity, models, prediction
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID
 from cityseg_utils.metrics import ConfusionMatrix, evaluate_folder, export_predictions
@@ -335,7 +335,7 @@ def test_a_folder_is_scored_as_the_official_scorer_does(tiny_city, submission, m
 def test_predictions_of_a_real_model_are_scored_as_the_official_scorer_does(tmp_path, monkeypatch):
     root = minicity.generate(tmp_path / "city", train=0, val=3, test=0)
     pairs = datasets.find_pairs(root)
-    predictions = training.predict(models.load_reference(), pairs["image"], models.REFERENCE_SIZE)
+    predictions = prediction.predict(models.load_reference(), pairs["image"], models.REFERENCE_SIZE)
     files = export_predictions(predictions, pairs["image"], tmp_path / "mine")
     official = official_result(pairs["mask"], files, monkeypatch)
     ours = evaluate_folder(root / "gtFine", tmp_path / "mine")
@@ -435,8 +435,8 @@ def test_exported_predictions_are_what_the_scorer_reads(tiny_city, tmp_path):
     truths = sorted(tiny_city.glob("gtFine/val/*/*labelIds.png"))
     rng, direct = np.random.default_rng(1), ConfusionMatrix.for_scheme(CITYSCAPES)
     predictions = [rng.random((64, 128, 19)) for _ in images]
-    for path, prediction in zip(truths, predictions, strict=True):
-        direct.update(CITYSCAPES.remap(np.array(Image.open(path))), prediction)
+    for path, scores in zip(truths, predictions, strict=True):
+        direct.update(CITYSCAPES.remap(np.array(Image.open(path))), scores)
     files = export_predictions(iter(predictions), images, tmp_path / "out")
     assert files[0].name == "elmsund_000000_000019_pred.png"
     assert evaluate_folder(tiny_city / "gtFine" / "val", tmp_path / "out") == direct

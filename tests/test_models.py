@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cityseg_utils import framework, minicity, models, storage, training
+from cityseg_utils import framework, minicity, models, prediction, storage
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_tensorflow
@@ -353,7 +353,9 @@ def test_another_network_has_no_matching_weights(small, unet_resnet34, tmp_path)
 def test_the_reference_knows_streets_that_it_has_not_seen(tmp_path):
     root = minicity.generate(tmp_path / "city", train=0, val=4, test=0)
     val = find_pairs(root)
-    scored = training.evaluate(models.load_reference(), val, CITYSCAPES, size=models.REFERENCE_SIZE)
+    scored = prediction.evaluate(
+        models.load_reference(), val, CITYSCAPES, size=models.REFERENCE_SIZE
+    )
     assert scored.pixel_accuracy() > 0.85
     assert scored.iou()["road"] > 0.95
     assert scored.mean_iou() > 0.4  # of four scenes; 0.60 on all forty
@@ -391,7 +393,7 @@ def test_the_reference_learns_from_examples_what_its_classes_are_called(tiny_cit
         pairs.loc[k, "mask"] = tmp_path / f"{k}.png"
     train, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
     model = models.load_reference(scheme, train)
-    iou = training.evaluate(model, val, scheme, size=models.REFERENCE_SIZE).iou()
+    iou = prediction.evaluate(model, val, scheme, size=models.REFERENCE_SIZE).iou()
     assert iou["tarmac"] > 0.9
     assert iou["heaven"] > 0.5
     assert iou["house"] > 0.5

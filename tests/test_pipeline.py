@@ -127,12 +127,37 @@ def test_without_a_cache_every_epoch_opens_the_files(pairs):
 
 
 def test_the_cache_on_disk_serves_a_second_dataset(pairs, own_home):
-    """The files are replaced by rubbish of equal size and date, so only the cache can answer."""
     first = arrays_of(dataset_of(pairs, cache="disk"))
-    assert len(names_in(own_home / "data" / "cache")) == 1
-    for path in (*pairs["image"], *pairs["mask"]):
-        stat = path.stat()
-        path.write_bytes(bytes(stat.st_size))
+    written = {path: path.stat().st_ino for path in own_home.rglob("*.u8")}
+    assert len(written) == 2
+    np.testing.assert_array_equal(arrays_of(dataset_of(pairs, cache="disk"))[0], first[0])
+    assert {path: path.stat().st_ino for path in own_home.rglob("*.u8")} == written
+
+
+def test_the_cache_on_disk_sees_a_frame_of_equal_size_and_date(pairs, write_picture):
+    """As `cp -p` leaves it."""
+    path = write_picture(pairs["image"].iloc[0], np.full((64, 128, 3), 102))
+    write_picture(path.with_name("other"), np.full((64, 128, 3), 51), "png")
+    stat = path.stat()
+    arrays_of(dataset_of(pairs, cache="disk"))
+    assert path.with_name("other").stat().st_size == stat.st_size
+    path.write_bytes(path.with_name("other").read_bytes())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    images, _ = arrays_of(dataset_of(pairs, cache="disk"))
+    np.testing.assert_allclose(images[0], 0.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["other content", "shorter", "gone", "no digest"])
+def test_the_cache_on_disk_is_made_anew_when_it_was_changed(pairs, own_home, change):
+    first = arrays_of(dataset_of(pairs, cache="disk"))
+    (path,) = own_home.rglob("images.u8")
+    stat = path.stat()
+    if change == "no digest":
+        path.with_name("sha256").unlink()
+    elif change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(stat.st_size // (1 + (change == "shorter"))))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     np.testing.assert_array_equal(arrays_of(dataset_of(pairs, cache="disk"))[0], first[0])
 
@@ -247,6 +272,14 @@ def test_unknown_cache_is_refused(pairs):
         dataset_of(pairs, cache="ram")
 
 
+def test_the_configuration_knows_functions_by_their_text(pairs):
+    def same(image, mask, seed):
+        return image, mask
+
+    assert dataset_of(pairs, augment=same).config != dataset_of(pairs).config
+    assert dataset_of(pairs, augment=same).config != dataset_of(pairs, augment=show_seed).config
+
+
 def test_a_file_that_is_gone_is_named(pairs):
     pairs["mask"].iloc[2].unlink()
     with pytest.raises(CitysegError, match=pairs["mask"].iloc[2].name):
@@ -286,6 +319,34 @@ def test_a_fault_is_forgotten_by_the_next_pass(pairs):
     path.write_bytes(content)
     assert len(arrays_of(dataset)[0]) == 5
     assert dataset.frames.fault is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
+def test_batches_from_any_step_are_those_of_the_epochs(pairs, batch_size):
+    options = {"shuffle": True, "seed": 4, "augment": show_seed, "mix": CutMix()}
+    dataset = dataset_of(pairs, batch_size, **options)
+    expected = [batch for _ in range(3) for batch in dataset]
+    for start in (0, 1, len(expected) // 2):
+        found = dataset.source.from_step(start).take(len(expected) - start)
+        for one, other in zip(found, expected[start:], strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_what_is_taken_of_a_data_set_knows_its_source(pairs):
+    dataset = dataset_of(pairs)
+    few = dataset.take(2)
+    assert few.frames is dataset.frames
+    assert few.source.steps == 2
+    assert few.config != dataset.config
+    assert [len(images) for images, _ in few] == [2, 2]
+    assert [len(images) for images, _ in few.source.from_step(1).take(3)] == [2, 2, 2]
+
+
+def test_the_source_without_augmentation(pairs):
+    dataset = dataset_of(pairs, augment=show_seed, mix=CutMix(), shuffle=True)
+    images = np.concatenate([x for x, _ in dataset.source.plainly().one_epoch()])
+    np.testing.assert_allclose(images, by_hand(pairs, frame_order(5, 0, 0))[0], atol=1e-5)
 
 
 def test_the_configuration_tells_what_shapes_the_batches(pairs):

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cityseg_utils import losses, pipeline, propose, training
+from cityseg_utils import losses, pipeline, prediction, propose
 from cityseg_utils.datasets import check_pairs, open_dataset
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow, set_seed
@@ -54,7 +54,7 @@ def test_from_loose_folders_to_a_trained_prediction(loose, monkeypatch, capsys):
     model.compile(tf.keras.optimizers.Adam(0.1), losses.DiceLoss())
     train, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
     model.fit(pipeline.make_dataset(train, scheme, (32, 32), 4), epochs=30, verbose=0)
-    assert training.evaluate(model, val, scheme).mean_iou() > 0.9
+    assert prediction.evaluate(model, val, scheme).mean_iou() > 0.9
 
 
 def test_few_groups_are_split_in_a_row(loose):

@@ -399,3 +399,25 @@ def test_home_is_the_environment_s_choice_or_the_checkout(tmp_path, monkeypatch)
     assert storage.home() == tmp_path.resolve()
     monkeypatch.delenv("CITYSEG_HOME")
     assert (storage.home() / "cityseg_utils" / "storage.py").is_file()
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path, run_python):
+    """But not what a living one is at, nor what nobody knows."""
+    code = """
+import os, signal, sys
+from cityseg_utils import storage
+with storage.write_whole(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run_python(code, tmp_path / "file", code=-9)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".writing-elsewhere-1-x").mkdir()
+    storage._sweep.cache_clear()
+    with storage.write_whole(tmp_path / "one") as temporary:
+        temporary.write_bytes(b"whole")
+        assert not left.exists()
+        mine = set(tmp_path.iterdir())
+        storage._sweep.cache_clear()
+        storage.write_bytes(tmp_path / "two", b"whole")
+        assert set(tmp_path.iterdir()) == mine | {tmp_path / "two"}

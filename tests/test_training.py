@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import signal
 import sys
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from cityseg_utils import training
 from cityseg_utils.datasets import find_pairs
-from cityseg_utils.errors import DataError, FrameworkError, ShapeError
+from cityseg_utils.errors import DataError, FrameworkError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow, set_seed
 from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
 from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
@@ -101,7 +103,7 @@ import sys
 import test_training
 data, runs, epoch = sys.argv[1:]
 callbacks = [test_training.Stop(int(epoch))] if epoch else []
-test_training.small_fit(data, runs, callbacks=callbacks)
+test_training.small_fit(data, runs, callbacks=callbacks, save_every=0)
 """
 
 
@@ -303,24 +305,82 @@ def test_another_configuration_has_another_folder(undisturbed, tiny_city, tmp_pa
     assert run.folder.name != undisturbed[1].folder.name
 
 
+EDITS = {
+    "as it was": ("", ""),
+    "comment": ("# why", "# because"),
+    "body": ("image + SHIFT", "image - SHIFT"),
+    "global": ("SHIFT = 0.1", "SHIFT = 0.2"),
+    "default": ("seed, by=1", "seed, by=2"),
+}
+
+
+def test_an_edited_function_is_trained_anew_and_no_other(tiny_city, tmp_path, monkeypatch):
+    text = """
+SHIFT = 0.1
+
+def augment(image, mask, seed, by=1):
+    # why
+    return by * (image + SHIFT), mask
+"""
+    pairs, folders = find_pairs(tiny_city).query("split == 'val'"), {}
+    for what, edit in EDITS.items():
+        file = tmp_path / what / "own_augmentation.py"
+        file.parent.mkdir()
+        file.write_text(text.replace(*edit))
+        monkeypatch.syspath_prepend(file.parent)
+        sys.modules.pop("own_augmentation", None)
+        augment = __import__("own_augmentation").augment
+        val = make_dataset(pairs, CITYSCAPES, SIZE, 3)
+        train = make_dataset(pairs, CITYSCAPES, SIZE, 3, augment=augment)
+        options = {"runs": tmp_path / "runs", "progress": False}
+        run = training.fit(small_model(filters=2), train, val, 1, **options)
+        folders[what] = run.folder
+        assert run.reused == (what == "comment")
+    assert folders["comment"] == folders["as it was"]
+    assert len(set(folders.values())) == len(EDITS) - 1
+
+
+def test_what_cannot_be_described_is_trained_anew_and_says_so(tiny_city, tmp_path, capsys):
+    room = {"tf": tf}
+    exec("def loss(truth, guess): return tf.reduce_mean((truth - guess) ** 2)", room)
+    for _ in range(2):
+        model = small_model(filters=2)
+        model.compile("sgd", room["loss"], metrics=[training.MeanIoU(19)])
+        _, run = small_fit(tiny_city, tmp_path, model, epochs=1)
+        assert not run.reused
+        said = capsys.readouterr().out
+        assert "the text of" in said
+        assert "nobody can tell whether this training was done before, so it is new" in said
+    assert len(names_in(tmp_path)) == 2
+
+
+def test_a_corrected_mask_is_trained_anew(tiny_city, tmp_path):
+    """Of equal name, size and date, as from a tool that keeps dates."""
+    shutil.copytree(tiny_city, tmp_path / "data")
+    _, before = small_fit(tmp_path / "data", tmp_path / "runs", small_model(filters=2), epochs=1)
+    path = sorted(tmp_path.glob("data/gtFine/train/*/*labelIds.png"))[0]
+    stat, mask = path.stat(), np.array(Image.open(path))
+    mask[:4, :4] = 7
+    Image.fromarray(mask).save(path)
+    path.write_bytes(path.read_bytes().ljust(stat.st_size, b"\0"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    _, after = small_fit(tmp_path / "data", tmp_path / "runs", small_model(filters=2), epochs=1)
+    assert not after.reused
+    assert before.folder != after.folder
+
+
 @pytest.mark.parametrize("moment", ["epoch 3", "the end", "any"])
 def test_killed_and_resumed(undisturbed, tiny_city, tmp_path, start_python, wait_until, moment):
     """Kill -9 in the midst of an epoch, before the result is noted, or whenever it strikes."""
     stop = {"epoch 3": 2, "the end": 99, "any": 99}[moment]
     process = start_python(IN_ANOTHER_PROCESS, tiny_city, tmp_path, stop)
-    if moment == "any":
-        wait_until(process, lambda: epochs_noted(tmp_path) >= 2)
-    else:
-        last = min(stop, EPOCHS)
-        wait_until(process, lambda: list(tmp_path.glob(f"*/last/ckpt-{last}.index")))
-        wait_until(process, lambda: epochs_noted(tmp_path) == last)
+    wait_until(process, lambda: epochs_noted(tmp_path) >= {99: EPOCHS}.get(stop, stop))
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert not list(tmp_path.glob("*/result.json"))
     outcome = small_fit(tiny_city, tmp_path)
-    assert not outcome[1].reused
     assert_same_outcome(outcome, undisturbed)
     assert len(names_in(tmp_path)) == 1
+    assert names_in(outcome[1].folder) == names_in(undisturbed[1].folder)
 
 
 @pytest.mark.slow
@@ -382,8 +442,6 @@ def test_what_is_of_keras_3_is_refused(tiny_city, tmp_path):
     model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
     with pytest.raises(FrameworkError, match="this model is of Keras 3"):
         small_fit(tiny_city, tmp_path, model)
-    with pytest.raises(FrameworkError, match="this model is of Keras 3"):
-        next(training.predict(model, [half_and_half(8, 16)]))
     assert names_in(tmp_path) == []
 
 
@@ -405,7 +463,7 @@ data, runs, limit = sys.argv[1:]
 model = test_training.small_model(filters=400)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 try:
-    test_training.small_fit(data, runs, model, epochs=1)
+    test_training.small_fit(data, runs, model, epochs=1, save_every=0)
 except StorageError as error:
     print(error)
 """
@@ -424,171 +482,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_no_halves(
     assert not list(tmp_path.rglob("result.json"))
 
 
-# -- after training -------------------------------------------------------------------------------
-
-
-def color_model(size=(8, 16)):
-    """A network that calls red pixels class 0 and green ones class 1."""
-    inputs = tf.keras.Input((*size, 3))
-    layer = tf.keras.layers.Conv2D(2, 1, activation="softmax", use_bias=False)
-    model = tf.keras.Model(inputs, layer(inputs))
-    layer.set_weights([np.float32([[[[9, 0], [0, 9], [0, 0]]]])])
-    return model
-
-
-def half_and_half(height, width):
-    """Red on the left, green on the right."""
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, : width // 2, 0] = image[:, width // 2 :, 1] = 255
-    return image
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_predictions_have_the_size_of_each_image(tmp_path, write_picture, batch_size):
-    sizes = [(16, 32), (8, 16), (24, 20)]
-    images = [half_and_half(*size) for size in sizes]
-    images[1] = write_picture(tmp_path / "a.png", images[1])
-    results = list(training.predict(color_model(), images, batch_size=batch_size))
-    assert [result.shape for result in results] == [(*size, 2) for size in sizes]
-    for result, (_, width) in zip(results, sizes, strict=True):
-        assert result.dtype == np.float32
-        np.testing.assert_allclose(result.sum(-1), 1, rtol=1e-5)
-        assert (result.argmax(-1)[:, : width // 2] == 0).all()
-        assert (result.argmax(-1)[:, width // 2 :] == 1).all()
-
-
-def test_predict_takes_any_iterable_and_yields_as_it_goes():
-    def endless():
-        while True:
-            yield half_and_half(8, 16)
-
-    assert next(training.predict(color_model(), endless())).shape == (8, 16, 2)
-
-
-def halving_model():
-    """As `color_model` for any size, but it puts a half that was doubled beside the whole."""
-    inputs, layers = tf.keras.Input((None, None, 3)), tf.keras.layers
-    half = layers.UpSampling2D()(layers.MaxPooling2D(padding="same")(inputs))
-    layer = layers.Conv2D(2, 1, activation="softmax", use_bias=False)
-    model = tf.keras.Model(inputs, layer(layers.Concatenate()([inputs, half])))
-    layer.set_weights([np.float32([[[[9, 0], [0, 9]] + [[0, 0]] * 4]])])
-    return model
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_a_network_of_any_size_sees_each_image_near_its_own(batch_size):
-    sizes = [(16, 32), (16, 32), (15, 20), (16, 21), (9, 32), (16, 32)]
-    images = [half_and_half(*size) for size in sizes]
-    results = list(training.predict(halving_model(), images, batch_size=batch_size))
-    assert [result.shape for result in results] == [(*size, 2) for size in sizes]
-    for result, image in zip(results, images, strict=True):
-        wrong = result.argmax(-1) != image.argmax(-1)
-        assert wrong.mean() <= (0 if image.shape[0] % 2 == image.shape[1] % 2 == 0 else 0.06)
-
-
-def test_a_size_that_the_network_cannot_take_is_refused_in_a_sentence():
-    images = [half_and_half(16, 32)]
-    for model, size, words in (
-        (halving_model(), (15, 32), "multiples of 2, got 15 x 32"),
-        (color_model(), (16, 16), r"takes images of \(8, 16\), got \(16, 16\)"),
-    ):
-        with pytest.raises(ValueError, match=words) as caught:
-            next(training.predict(model, images, size))
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("change", ["floats", "grey", "four channels", "16 bits", "a batch"])
-def test_arrays_that_are_no_photographs_are_refused(change):
-    """Floats in 0 .. 1 would be divided by 255 again, and nearly black."""
-    image = half_and_half(8, 16)
-    other = {
-        "floats": image / 255,
-        "grey": image[..., 0],
-        "four channels": np.dstack([image, image[..., :1]]),
-        "16 bits": image.astype(np.uint16),
-        "a batch": image[None],
-    }[change]
-    with pytest.raises(ShapeError, match=r"must be \(H, W, 3\) uint8 RGB, is \(") as caught:
-        list(training.predict(color_model(), [image, other]))
-    assert f"{other.shape} {other.dtype}" in str(caught.value)
-
-
-def lights(tmp_path, write_picture, masks):
-    """Pairs of half-and-half images and the given masks."""
-    rows = []
-    for k, mask in enumerate(masks):
-        mask = np.uint8(mask)
-        image = write_picture(tmp_path / f"image{k}.png", half_and_half(*mask.shape))
-        rows.append((image, write_picture(tmp_path / f"mask{k}.png", mask)))
-    return pd.DataFrame(rows, columns=["image", "mask"])
-
-
-def test_evaluate_scores_at_native_size(tmp_path, write_picture):
-    """The first mask is right; in the second the upper right quarter is red, and a void row."""
-    right = np.zeros((16, 32), int)
-    right[:, 16:] = 1
-    other = np.zeros((24, 16), int)
-    other[12:, 8:] = 1
-    other[-1] = 9
-    pairs = lights(tmp_path, write_picture, [right, other])
-    matrix = training.evaluate(color_model(), pairs, RED_GREEN)
-    called_red, called_green = 16 * 16 + 23 * 8, 16 * 16 + 23 * 8
-    missed = 12 * 8
-    assert matrix.counts.tolist() == [[called_red, missed, 0], [0, called_green - missed, 0]]
-    assert matrix.iou().to_dict() == {
-        "red": called_red / (called_red + missed),
-        "green": (called_green - missed) / called_green,
-    }
-
-
-@pytest.mark.parametrize("factor", [1, 2])
-def test_score_resizes_predictions_to_the_mask(tmp_path, write_picture, factor):
-    pairs = lights(tmp_path, write_picture, [np.kron([[0, 1], [1, 9]], np.ones((4, 4)))])
-    small = np.kron([[0, 1], [0, 1]], np.ones((4 // factor, 4 // factor))).astype(np.uint8)
-    matrix = training.score(pairs, RED_GREEN, [small])
-    assert matrix.counts.tolist() == [[16, 0, 0], [16, 16, 0]]
-
-
-def test_score_wants_a_prediction_for_every_pair(tmp_path, write_picture):
-    """A score over half of the data must not pass for one over all."""
-    pairs = lights(tmp_path, write_picture, [[[0, 1]], [[1, 0]]])
-    with pytest.raises(ValueError):
-        training.score(pairs, RED_GREEN, [np.uint8([[0, 1]])])
-
-
-def test_a_frame_and_its_mask_of_two_sizes_are_not_scored(tmp_path, write_picture):
-    """As when a program has turned one of the two."""
-    pairs = lights(tmp_path, write_picture, [np.zeros((8, 16)), np.zeros((8, 16))])
-    write_picture(pairs["mask"][1], np.zeros((16, 8)))
-    small = np.zeros((4, 8), np.uint8)
-    for score in (
-        lambda: training.evaluate(color_model(), pairs, RED_GREEN),
-        lambda: training.score(pairs, RED_GREEN, [small, small]),
-    ):
-        with pytest.raises(DataError) as caught:
-            score()
-        words = (str(pairs["image"][1]), str(pairs["mask"][1]), "(8, 16)", "(16, 8)")
-        assert all(word in str(caught.value) for word in words)
-
-
-def test_evaluate_takes_a_batch_size(tmp_path, write_picture):
-    pairs = lights(tmp_path, write_picture, [np.zeros((8, 16), int)] * 3)
-    one, eight = (training.evaluate(color_model(), pairs, RED_GREEN, batch_size=n) for n in (1, 8))
-    assert one == eight
-
-
-def test_evaluate_without_masks_is_a_data_error(tmp_path, write_picture):
-    pairs = lights(tmp_path, write_picture, [[[0, 1]]]).assign(mask=None)
-    with pytest.raises(DataError, match="mask"):
-        training.evaluate(color_model(), pairs, RED_GREEN)
-
-
-def test_commonest_by_location_by_hand(tmp_path, write_picture):
-    masks = [[[0, 1], [1, 9]], [[0, 1], [0, 9]], [[1, 1], [1, 9]], [[9, 0], [9, 9]]]
-    pairs = lights(tmp_path, write_picture, masks)
-    result = training.commonest_by_location(pairs, RED_GREEN, (2, 2))
-    assert result.dtype == np.uint8
-    assert result.tolist() == [[0, 1], [1, 0]]
+# -- BatchNorm's averages ------------------------------------------------------------------------
 
 
 def test_refresh_batch_norm_gives_the_mean_over_batches(tiny_city):

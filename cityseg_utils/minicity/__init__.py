@@ -5,17 +5,20 @@
 module writes the data set. ``python -m cityseg_utils.minicity.measure`` measures it.
 """
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 from joblib import Parallel, delayed
+from PIL import Image
 
-from cityseg_utils import storage
+from cityseg_utils import identity, storage
 from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.minicity import painting
 from cityseg_utils.minicity.street import make_scene
@@ -100,9 +103,17 @@ def generate(
         from tqdm.auto import tqdm
 
         drawn = tqdm(drawn, total=len(todo), desc="drawing MiniCity", unit="scene")
-    for _ in drawn:
-        pass
+    for files in drawn:
+        _note_as_drawn(files, {"size": list(size), "seed": seed, "clutter": clutter})
     return root
+
+
+def _note_as_drawn(files: list[Path], made_with: dict) -> None:
+    """Save :func:`digests` to draw a scene again: nobody has changed these files yet."""
+    picture, *_, mask = files
+    split, _, k = _place(picture)
+    answers = {path: _called(made_with, split, k, path) for path in (picture, mask)}
+    identity.note(answers, _QUESTION)
 
 
 def _check(clutter: float, jobs: int, **numbers: int) -> None:
@@ -117,7 +128,7 @@ def _check(clutter: float, jobs: int, **numbers: int) -> None:
         raise ValueError(f"jobs is a whole number other than 0, got {jobs!r}")
 
 
-def _draw(files: list[Path], city: str, split: str, k: int, seed, size, clutter) -> None:
+def _draw(files: list[Path], city: str, split: str, k: int, seed, size, clutter) -> list[Path]:
     picture, objects, numbers, colors, mask = files
     scene = make_scene(city, (seed, list(CITIES).index(split), k), size, clutter)
     polygons = painting.polygons_json(scene)
@@ -127,6 +138,67 @@ def _draw(files: list[Path], city: str, split: str, k: int, seed, size, clutter)
     storage.write_png(numbers, instances)
     storage.write_png(colors, painting.COLORS[ids])
     storage.write_png(mask, ids)
+    return files
+
+
+def digests(paths: Iterable[Path | str]) -> list[str]:
+    """Return what tells pictures and masks from others: the SHA-256 of each file.
+
+    A picture or mask (``labelIds``) of a MiniCity of this version is told by seed, size and number
+    instead, provided that it shows what is drawn for these: the files of one scene differ between
+    machines by how PNG is packed, and a picture by how a processor rounds.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    return identity.remembered(paths, _QUESTION, _content)
+
+
+_QUESTION = f"content, MiniCity {VERSION}"
+
+
+def _content(path: Path) -> str:
+    return _as_drawn(path) or hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _as_drawn(path: Path) -> str | None:
+    """Name a file of a MiniCity that shows what was drawn for its name; None for all others."""
+    try:
+        made_with = json.loads((path.parents[3] / MARKER).read_bytes())
+        split, city, k = _place(path)
+        seed, size, clutter = made_with["seed"], tuple(made_with["size"]), made_with["clutter"]
+        if made_with["version"] != VERSION:
+            return None
+        shown = np.asarray(Image.open(path)).astype(int)
+    except (OSError, ValueError, LookupError, TypeError, Image.DecompressionBombError):
+        return None
+    scene = make_scene(city, (seed, list(CITIES).index(split), k), size, clutter)
+    if _is_picture(path):
+        drawn, most = painting.paint(scene), 2
+    else:
+        drawn, most = painting.draw_labels(painting.polygons_json(scene))[0], 0
+    if shown.shape != drawn.shape or np.abs(shown - drawn).max() > most:
+        return None
+    return _called(made_with, split, k, path)
+
+
+def _place(path: Path) -> tuple[str, str, int]:
+    """Return the split, the city and the number in the split that a file's name says."""
+    split, city = path.parts[-3:-1]
+    cities = CITIES[split]
+    return split, city, int(path.name.split("_")[1]) * len(cities) + cities.index(city)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.name.endswith("_leftImg8bit.png")
+
+
+def _called(made_with: dict, split: str, k: int, path: Path) -> str:
+    size, seed, clutter = (made_with[name] for name in ("size", "seed", "clutter"))
+    kind = "picture" if _is_picture(path) else "mask"
+    return f"MiniCity {VERSION} {size} {seed} {clutter} {split} {k} {kind}"
 
 
 def is_complete(root: Path | str, counts: dict[str, int] = DEFAULT) -> bool:

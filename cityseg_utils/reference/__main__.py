@@ -12,7 +12,7 @@ import argparse
 
 import pandas as pd
 
-from cityseg_utils import datasets, models, recipes, storage, training
+from cityseg_utils import datasets, models, prediction, recipes, storage
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 from cityseg_utils.labels import CITYSCAPES
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 def score(model, pairs):
     """Return the confusion matrix over whole frames at native size."""
-    return training.evaluate(model, pairs, CITYSCAPES, size=models.REFERENCE_SIZE)
+    return prediction.evaluate(model, pairs, CITYSCAPES, size=models.REFERENCE_SIZE)
 
 
 def describe(what: str, matrix) -> str:
