@@ -168,7 +168,7 @@ def fit(
     keep : {"best", "last"}
         Which epoch's weights the model gets; without `val` the last one's.
     save_every : float, optional
-        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 30.
+        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 60.
 
     Raises
     ------
@@ -196,11 +196,11 @@ def fit(
             if not folder.is_finished():  # as it was by another process, a moment ago
                 folder.note_config(config)
                 if save_every is None:
-                    save_every = float(os.environ.get("CITYSEG_SAVE_EVERY", 30))
+                    save_every = float(os.environ.get("CITYSEG_SAVE_EVERY", 60))
                 watch = _Watch(val, callbacks, progress, save_every)
                 _Training(model, predictor, data, folder, budget, options, watch).run()
     history, result = folder.read()
-    best = keep == "best" and folder.best.exists()
+    best = keep == "best" and "best_epoch" in result
     load_weights(predictor, folder.best if best else folder.last)
     return Run(folder.path, history, reused, result)
 
@@ -215,7 +215,9 @@ def _check(model, predictor, data: "_Data", val, callbacks: Sequence, name: str)
     if not isinstance(val, Batches | None):
         raise ValueError(f"val must come from pipeline.make_dataset, is a {type(val).__name__}")
     for batches in (*data.sets.values(), *([val] if val else [])):
-        check_fits(predictor, batches.frames.size)
+        size = batches.element_spec[0].shape[1:3]
+        if size.is_fully_defined():
+            check_fits(predictor, tuple(size))
     if predictor is model and val is not None:
         names = {metric.name for metric in model.compiled_metrics._user_metrics or []}
         if MONITOR.removeprefix("val_") not in names:
@@ -462,9 +464,9 @@ class _Training:
         with deterministic(self.model, graph=self.graph):
             try:
                 self._go_on()
+                self._finish()
             except tf.errors.OpError as error:
                 raise own_error(error, self.folder.path, sources) from None
-        self._finish()
 
     def _prepare(self) -> None:
         """Trace the step, which makes all variables, and give them the values of the last state."""
@@ -531,7 +533,8 @@ class _Training:
         self.logs.append(logs)
         self.done += 1
         callbacks.on_train_batch_end(number, logs)
-        if number + 1 == self.budget.per_epoch or self.done == self.total:
+        ends = number + 1 == self.budget.per_epoch or self.done == self.total
+        if ends or self.model.stop_training:
             self._end_epoch(epoch, callbacks)
 
     def _step(self, batch) -> dict[str, float]:
@@ -599,7 +602,7 @@ class _Training:
         with self.average.in_place() if self.average else nullcontext():
             save_weights(self.predictor, self.folder.last)
         if self.refresh:
-            plain = Batches(self.data.first.plainly())
+            plain = self.data.first.plainly().from_step(0)
             for file in filter(Path.exists, (self.folder.best, self.folder.last)):
                 load_weights(self.predictor, file)
                 refresh_batch_norm(self.predictor, plain, self.refresh)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cityseg_utils import training
+from cityseg_utils.augmentation import ScaleAndCrop
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError, TrainingError
 from cityseg_utils.framework import load_tensorflow, set_seed
@@ -270,6 +271,32 @@ def test_what_a_killed_writer_left_is_removed(tiny_city, tmp_path, start_python)
     fit("plain", tiny_city, tmp_path)
     names = {"config.json", "history.csv", "best.npz", "last.npz", "result.json", "tensorboard"}
     assert {path.name for path in folder.iterdir()} == names
+
+
+def test_best_weights_that_are_gone_are_no_last_ones(tiny_city, tmp_path):
+    run, _ = fit("plain", tiny_city, tmp_path)
+    (run.folder / "best.npz").unlink()
+    with pytest.raises(DataError, match=r"best\.npz"):
+        fit("plain", tiny_city, tmp_path)
+
+
+def test_a_callback_may_end_a_training(tiny_city, tmp_path):
+    class End(tf.keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    run, _ = fit("plain", tiny_city, tmp_path, [End()])
+    assert run.result["steps"] == len(run.losses) == 2
+    assert len(run.history) == 1
+
+
+def test_crops_of_larger_frames_fit_a_network_of_their_size(tiny_city, tmp_path):
+    pairs = find_pairs(tiny_city).query("split == 'train'")
+    crops = make_dataset(pairs, CITYSCAPES, (64, 128), 3, augment=ScaleAndCrop(SIZE, (1.0, 2.0)))
+    model = network("alone")
+    model.compile("sgd", DiceLoss())
+    run = training.fit(model, crops, steps=2, runs=tmp_path, progress=False)
+    assert np.isfinite(run.losses).all()
 
 
 @pytest.mark.parametrize(
