@@ -10,10 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -91,23 +90,59 @@ def run(
     cells = _cells(configurations, seeds, train, val, scheme)
     results, show = Path(results), progress or (lambda table, now: None)
     todo = [key for key in cells if key not in _wanted(results, cells).index]
-    cores = _free_cores(min(len(todo), jobs or _fitting()))
-    begun, going = Queue(), {}
-    with ThreadPoolExecutor(max(1, cores.qsize())) as pool:
-        work = (results, cells, cores, begun, going, command)
-        done = [pool.submit(_do, key, *work) for key in todo]
-        for future in done:
-            future.add_done_callback(begun.put)
-        for _ in range(2 * len(done)):
-            event = begun.get()
-            if event is None:
-                show(_wanted(results, cells), "; ".join(going.values()))
-            elif event.exception() is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
-                event.result()
+    _do(todo, cells, results, jobs or _fitting(), show, command)
     table = _wanted(results, cells)
     show(table, "")
     return table
+
+
+def _do(todo: list, cells: dict, results: Path, jobs: int, show: Callable, command) -> None:
+    """Do runs, some at a time, and note each, unless another runner is at it."""
+    cores, going = _free_cores(min(len(todo), jobs)), {}
+    with ThreadPoolExecutor(len(cores)) as pool:
+        try:
+            while todo or going:
+                while todo and cores:
+                    cell = cells[key := todo.pop(0)]
+                    if (lock := _claim(results, cell)) is None:
+                        continue
+                    if key in _wanted(results, cells).index:  # another one has just done it
+                        _release(lock)
+                        continue
+                    core = cores.pop(0)
+                    going[pool.submit(cell.run, core)] = cell, core, lock
+                    names = (f"{x.name}, seed {x.seed}" for x, *_ in going.values())
+                    show(_wanted(results, cells), "; ".join(names))
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    cell, core, lock = going.pop(future)
+                    cores.append(core)
+                    try:
+                        row = future.result()
+                        _note(results, row | ({"command": command} if command else {}))
+                        shutil.rmtree(cell.folder, ignore_errors=True)
+                    finally:
+                        _release(lock)
+        except BaseException:  # one has failed, or all are interrupted; their states are kept
+            for cell, _, lock in going.values():
+                cell.stop()
+                _release(lock)
+            raise
+
+
+def _claim(results: Path, cell: "_Cell") -> FileLock | None:
+    """Return the lock of a run, which ends with this process; None if another runner has it."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(results.with_name(f".{results.name}.{cell.digest}"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+def _release(lock: FileLock) -> None:
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 @dataclass(frozen=True)
@@ -160,32 +195,6 @@ def _cells(configurations, seeds, train, val, scheme) -> dict:
     }
 
 
-def _do(key, results: Path, cells: dict, cores: Queue, begun: Queue, going: dict, command) -> None:
-    """Do a run on a free core and note it, unless another runner is at it."""
-    cell, core = cells[key], cores.get()
-    lock = FileLock(results.with_name(f".{results.name}.{cell.digest}"), timeout=0)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    said = False
-    try:
-        with lock:
-            if key not in _wanted(results, cells).index:  # else another runner has just done it
-                going[key] = f"{key[0]}, seed {key[1]}"
-                begun.put(None)
-                said = True
-                row = cell.run(core)
-                going.pop(key)
-                _note(results, row | ({"command": command} if command else {}))
-                shutil.rmtree(cell.folder, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
-    except Timeout:
-        pass
-    finally:
-        going.pop(key, None)
-        cores.put(core)
-        if not said:
-            begun.put(None)
-
-
 class _Cell:
     """One run: a recipe, a seed and data."""
 
@@ -202,6 +211,15 @@ class _Cell:
         classes = (scheme.names, scheme.ids, scheme.void_ids)
         self.settings = identity.digest(same, start, frames, classes)[:12]
         self.digest = identity.digest(name, seed, self.settings)[:12]
+        self._child: subprocess.Popen | None = None
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "_child": None}
+
+    def stop(self) -> None:
+        """End the run's Python, if there is one."""
+        if self._child is not None:
+            self._child.kill()
 
     @property
     def folder(self) -> Path:
@@ -213,7 +231,7 @@ class _Cell:
         command = [sys.executable, "-c", _CHILD, *([str(core)] if core is not None else [])]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command, **pipes) as child, ThreadPoolExecutor(1) as reader:
-            said = reader.submit(child.stderr.read)
+            self._child, said = child, reader.submit(child.stderr.read)
             try:
                 pickle.dump(self, child.stdin)
                 child.stdin.flush()  # and left open: when it closes, this runner is gone
@@ -336,13 +354,10 @@ def _fitting(gigabytes: float = 2.5) -> int:
     return max(1, min(_cores(), int(free / gigabytes)))
 
 
-def _free_cores(number: int) -> Queue:
-    """Return so many cores to take and give back; a single run has no core of its own, but all."""
-    cores = Queue()
+def _free_cores(number: int) -> list[int | None]:
+    """Return a core for each of so many runs; a single one has no core of its own, but all."""
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
-    for k in range(max(1, number)):
-        cores.put(mine[k % len(mine)] if number > 1 else None)
-    return cores
+    return [mine[k % len(mine)] if number > 1 else None for k in range(max(1, number))]
 
 
 def _choose(train, name: str) -> pd.DataFrame:

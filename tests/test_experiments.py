@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -212,6 +213,17 @@ def test_a_damaged_frame_surfaces_as_it_would_here(data, tmp_path):
     broken = train.assign(image=[*train["image"].iloc[:5], damaged, *train["image"].iloc[6:]])
     with pytest.raises(DataError, match=r"frame\.png"):
         run({"plain": TINY.but(batch_size=8)}, [0], broken, val, scheme, tmp_path / "study.csv")
+
+
+def test_an_interrupted_runner_ends_its_runs(data, tiny_city, tmp_path, start_python, wait_until):
+    results = tmp_path / "study.csv"
+    endless = RUNNER.replace("run(TWO", "run({k: r.but(steps=9999) for k, r in TWO.items()}")
+    runner = start_python(endless, tiny_city, results, CITYSEG_HOME=str(tmp_path / "home"))
+    wait_until(runner, lambda: len(list(tmp_path.glob("home/runs/experiments/*/*/lock"))) >= 1)
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(60) != 0
+    assert "KeyboardInterrupt" in runner.stderr.read()
+    assert [path.suffix for path in tmp_path.iterdir()] == [""]
 
 
 def test_results_that_are_not_there_are_no_empty_table(tmp_path):
