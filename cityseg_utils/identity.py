@@ -320,8 +320,14 @@ def _functions_of(text: str, name: str, flags: int) -> dict[CodeType, ast.AST]:
         return {}
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     nodes = [node for node in ast.walk(whole) if isinstance(node, kinds)]
-    found = ((inner, _node_of(inner, nodes)) for inner in _codes(code))
-    return {inner: node for inner, node in found if node is not None}
+    codes, found = list(_codes(code)), {}
+    for choose in (_by_place, _by_body, _by_elimination):
+        for inner in codes:
+            if inner not in found:
+                here = [x for x in nodes if _start(x) == (inner.co_firstlineno, inner.co_name)]
+                if len(left := choose(inner, here, list(found.values()))) == 1:
+                    found[inner] = left[0]
+    return found
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -331,13 +337,19 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(inner)
 
 
-def _node_of(code: CodeType, nodes: list[ast.AST]) -> ast.AST | None:
-    """Find a function by its first line and its name, one of several lambdas there by its body."""
-    here = [node for node in nodes if _start(node) == (code.co_firstlineno, code.co_name)]
-    if len(here) > 1:
-        span = _span(code)
-        here = [node for node in here if isinstance(node, ast.Lambda) and _extent(node) == span]
-    return here[0] if len(here) == 1 else None
+def _by_place(code: CodeType, here: list, taken: list) -> list:
+    return here
+
+
+def _by_body(code: CodeType, here: list, taken: list) -> list:
+    """Choose one of several lambdas of a line."""
+    span = _span(code)
+    return [node for node in here if isinstance(node, ast.Lambda) and _extent(node) == span]
+
+
+def _by_elimination(code: CodeType, here: list, taken: list) -> list:
+    """Choose the one that is left: 3.12 notes no place for a lambda that returns a constant."""
+    return [node for node in here if node not in taken]
 
 
 def _start(node: ast.AST) -> tuple[int, str]:
