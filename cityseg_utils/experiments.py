@@ -347,10 +347,10 @@ def _cores() -> int:
 
 def _fitting(gigabytes: float = 2.5) -> int:
     """Return how many runs this machine has room for: one a core, if memory allows."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (ValueError, OSError, AttributeError):
-        return 1
+    memory = Path("/proc/meminfo")
+    if not memory.exists():
+        return _cores()
+    free = int(memory.read_text().split("MemAvailable:")[1].split()[0]) / 2**20
     return max(1, min(_cores(), int(free / gigabytes)))
 
 
