@@ -1,7 +1,9 @@
 import dataclasses
 import json
+import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,13 @@ pairs = datasets.find_pairs(sys.argv[1])
 train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
 experiments.run(TWO, [0, 1], train, val, CITYSCAPES, sys.argv[2])
 """
+
+
+# A process of the background, as this one may be, would not hear an interrupt.
+ENDLESS = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+""" + RUNNER.replace("run(TWO", "run({k: r.but(steps=9999) for k, r in TWO.items()}")
 
 
 @pytest.fixture(scope="module")
@@ -217,13 +226,23 @@ def test_a_damaged_frame_surfaces_as_it_would_here(data, tmp_path):
 
 def test_an_interrupted_runner_ends_its_runs(data, tiny_city, tmp_path, start_python, wait_until):
     results = tmp_path / "study.csv"
-    endless = RUNNER.replace("run(TWO", "run({k: r.but(steps=9999) for k, r in TWO.items()}")
-    runner = start_python(endless, tiny_city, results, CITYSEG_HOME=str(tmp_path / "home"))
+    runner = start_python(ENDLESS, tiny_city, results, CITYSEG_HOME=str(tmp_path / "home"))
     wait_until(runner, lambda: len(list(tmp_path.glob("home/runs/experiments/*/*/lock"))) >= 1)
     runner.send_signal(signal.SIGINT)
     assert runner.wait(60) != 0
     assert "KeyboardInterrupt" in runner.stderr.read()
     assert [path.suffix for path in tmp_path.iterdir()] == [""]
+
+
+def test_a_run_that_the_system_kills_says_so(tiny_city, tmp_path, start_python, wait_until):
+    results = tmp_path / "study.csv"
+    runner = start_python(ENDLESS, tiny_city, results, CITYSEG_HOME=str(tmp_path / "home"))
+    wait_until(runner, lambda: list(tmp_path.glob("home/runs/experiments/*/*/lock")))
+    for child in Path(f"/proc/{runner.pid}/task").glob("*/children"):
+        for number in child.read_text().split():
+            os.kill(int(number), signal.SIGKILL)
+    assert runner.wait(60) != 0
+    assert "the run was killed, as the system does when memory is short" in runner.stderr.read()
 
 
 def test_results_that_are_not_there_are_no_empty_table(tmp_path):

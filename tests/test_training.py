@@ -369,6 +369,14 @@ def test_a_corrected_mask_is_trained_anew(tiny_city, tmp_path):
     assert before.folder != after.folder
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_nothing_is_written_where_the_data_are(tiny_city, tmp_path, cache):
+    """They may lie on a disk that is read-only."""
+    before = {path: path.stat().st_mtime_ns for path in (tiny_city, *tiny_city.rglob("*"))}
+    small_fit(tiny_city, tmp_path, small_model(filters=2), epochs=1, cache=cache)
+    assert {path: path.stat().st_mtime_ns for path in (tiny_city, *tiny_city.rglob("*"))} == before
+
+
 @pytest.mark.parametrize("moment", ["epoch 3", "the end", "any"])
 def test_killed_and_resumed(undisturbed, tiny_city, tmp_path, start_python, wait_until, moment):
     """Kill -9 in the midst of an epoch, before the result is noted, or whenever it strikes."""
