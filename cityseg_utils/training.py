@@ -470,6 +470,10 @@ class _Training:
 
     def _prepare(self) -> None:
         """Trace the step, which makes all variables, and give them the values of the last state."""
+        if self.predictor is self.model:  # or a step that makes variables is traced twice
+            optimizer = self.model.optimizer
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            inner.build(self.model.trainable_variables)
         self.step = make_step(self.model, self.average, self.data.element_spec)
         self.graph = self.step.get_concrete_function().graph
         if drawn := framework.stateful_randomness(self.graph):
