@@ -327,11 +327,8 @@ def _describe_model(model) -> dict:
 
 
 _EMPTY_MODEL = tf.keras.Model()
-_KNOWN_PARTS = (
-    tf.keras.optimizers.Optimizer,
-    tf.keras.mixed_precision.LossScaleOptimizer,
-    tf.keras.metrics.Metric,
-)
+_OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+_KNOWN_PARTS = (*_OPTIMIZERS, tf.keras.metrics.Metric)
 
 
 def _is_keras_s(kind: type) -> bool:
@@ -340,8 +337,7 @@ def _is_keras_s(kind: type) -> bool:
 
 def _optimizers(model) -> dict:
     """Return the optimizers that a model holds, by the name of the attribute."""
-    kinds = (tf.keras.optimizers.Optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
-    return {name: x for name, x in sorted(vars(model).items()) if isinstance(x, kinds)}
+    return {name: x for name, x in sorted(vars(model).items()) if isinstance(x, _OPTIMIZERS)}
 
 
 def _fingerprint(model) -> object:

@@ -13,7 +13,7 @@ from PIL import Image
 from cityseg_utils import experiments, framework, minicity, studies
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
-from cityseg_utils.experiments import by_class, gains, means, paired, read, run
+from cityseg_utils.experiments import read, run
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.recipes import Recipe
 
@@ -313,79 +313,6 @@ def test_a_transform_that_another_python_cannot_import_is_refused(data, tmp_path
     recipe = TINY.but(augment=lambda image, mask, seed: (image, mask))
     with pytest.raises(ValueError, match=r"own: .* cannot import"):
         run({"own": recipe}, [0], *data, tmp_path / "study.csv")
-
-
-# -- what follows ---------------------------------------------------------------------------------
-
-
-def table_of(scores):
-    rows = [(name, seed, x) for name, values in scores.items() for seed, x in enumerate(values)]
-    return pd.DataFrame(rows, columns=["configuration", "seed", "mean IoU"]).set_index(
-        ["configuration", "seed"]
-    )
-
-
-def test_intervals_by_hand():
-    """Student's t for two degrees of freedom at 95 % is 4.3027."""
-    result = means(table_of({"a": [0.2, 0.3, 0.4], "b": [0.5]}))
-    half = 4.302653 * 0.1 / np.sqrt(3)
-    assert result.loc["a"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half, 3])
-    assert result.loc["b", "mean"] == 0.5
-    assert np.isnan(result.loc["b", "low"])
-
-
-def test_pairs_tell_what_scores_alone_do_not():
-    """Seeds differ by tenths, configurations within a seed by hundredths, always the same way."""
-    table = table_of(
-        {
-            "base": [0.2, 0.3, 0.4],
-            "more": [0.21, 0.311, 0.41],
-            "less": [0.19, 0.289, 0.39],
-            "other": [0.25, 0.26, 0.41],
-        }
-    )
-    result = paired(table, "base")
-    assert list(result.index) == ["more", "less", "other"]
-    assert result["verdict"].tolist() == ["better", "worse", "no difference seen"]
-    assert result.loc["more", "mean"] == pytest.approx(0.031 / 3)
-
-
-def test_gains_are_within_seeds_that_both_have():
-    table = table_of({"more": [0.3, 0.5, 0.8], "base": [0.2, 0.3]})
-    result = gains(table, "base")
-    assert list(result.index) == [("more", 0), ("more", 1)]
-    assert result.tolist() == pytest.approx([0.1, 0.2])
-
-
-def test_gains_need_a_baseline_and_a_seed_of_it():
-    table = table_of({"base": [0.2], "more": [0.3]})
-    with pytest.raises(DataError, match=r"no run of 'plain' to compare with, only of \['base'"):
-        gains(table, "plain")
-    with pytest.raises(DataError, match="no run shares a seed"):
-        gains(table.iloc[:1], "base")
-
-
-def test_by_class_is_the_mean_over_seeds():
-    table = table_of({"b": [0.2, 0.3], "a": [0.4]})
-    table["IoU bus stop"] = [0.5, 0.7, 0.1]
-    result = by_class(table)
-    assert list(result.columns) == ["bus stop"]
-    assert list(result.index) == ["b", "a"]  # as in the table
-    assert result["bus stop"].tolist() == pytest.approx([0.6, 0.1])
-
-
-def test_one_seed_shows_no_difference():
-    result = paired(table_of({"base": [0.2], "more": [0.9]}), "base")
-    assert result["verdict"].tolist() == ["no difference seen"]
-
-
-def test_intervals_hold_the_truth_as_often_as_they_say():
-    rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(400):
-        row = means(table_of({"a": rng.normal(0.5, 0.1, 3)})).loc["a"]
-        inside += row["low"] <= 0.5 <= row["high"]
-    assert 0.92 < inside / 400 < 0.98
 
 
 def test_first_weights_are_told_apart_by_what_they_are(data, tmp_path):

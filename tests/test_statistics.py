@@ -23,6 +23,69 @@ def test_the_names_of_before_are_the_same_functions():
         assert getattr(experiments, name) is getattr(statistics, name)
 
 
+def test_intervals_by_hand():
+    """Student's t for two degrees of freedom at 95 % is 4.3027."""
+    result = statistics.means(table_of({"a": [0.2, 0.3, 0.4], "b": [0.5]}))
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert result.loc["a"].tolist() == pytest.approx([0.3, 0.3 - half, 0.3 + half, 3])
+    assert result.loc["b", "mean"] == 0.5
+    assert np.isnan(result.loc["b", "low"])
+
+
+def test_pairs_tell_what_scores_alone_do_not():
+    """Seeds differ by tenths, configurations within a seed by hundredths, always the same way."""
+    table = table_of(
+        {
+            "base": [0.2, 0.3, 0.4],
+            "more": [0.21, 0.311, 0.41],
+            "less": [0.19, 0.289, 0.39],
+            "other": [0.25, 0.26, 0.41],
+        }
+    )
+    result = statistics.paired(table, "base")
+    assert list(result.index) == ["more", "less", "other"]
+    assert result["verdict"].tolist() == ["better", "worse", "no difference seen"]
+    assert result.loc["more", "mean"] == pytest.approx(0.031 / 3)
+
+
+def test_gains_are_within_seeds_that_both_have():
+    table = table_of({"more": [0.3, 0.5, 0.8], "base": [0.2, 0.3]})
+    result = statistics.gains(table, "base")
+    assert list(result.index) == [("more", 0), ("more", 1)]
+    assert result.tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_gains_need_a_baseline_and_a_seed_of_it():
+    table = table_of({"base": [0.2], "more": [0.3]})
+    with pytest.raises(DataError, match=r"no run of 'plain' to compare with, only of \['base'"):
+        statistics.gains(table, "plain")
+    with pytest.raises(DataError, match="no run shares a seed"):
+        statistics.gains(table.iloc[:1], "base")
+
+
+def test_by_class_is_the_mean_over_seeds():
+    table = table_of({"b": [0.2, 0.3], "a": [0.4]})
+    table["IoU bus stop"] = [0.5, 0.7, 0.1]
+    result = statistics.by_class(table)
+    assert list(result.columns) == ["bus stop"]
+    assert list(result.index) == ["b", "a"]  # as in the table
+    assert result["bus stop"].tolist() == pytest.approx([0.6, 0.1])
+
+
+def test_one_seed_shows_no_difference():
+    result = statistics.paired(table_of({"base": [0.2], "more": [0.9]}), "base")
+    assert result["verdict"].tolist() == ["no difference seen"]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        row = statistics.means(table_of({"a": rng.normal(0.5, 0.1, 3)})).loc["a"]
+        inside += row["low"] <= 0.5 <= row["high"]
+    assert 0.92 < inside / 400 < 0.98
+
+
 def test_spread_by_hand():
     """Squares of 0.1 and of 0.1, 0 and 0.1 around two means, of three degrees of freedom."""
     table = table_of({"a": [0.4, 0.6], "b": [0.7, 0.8, 0.9]})
