@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pandas as pd
@@ -37,7 +38,7 @@ SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
 
 def run(
     configurations: Mapping[str, Recipe],
-    seeds: Iterable[int],
+    seeds: Iterable[int] | Mapping[str, Iterable[int]],
     train: pd.DataFrame | Mapping[str, pd.DataFrame],
     val: pd.DataFrame,
     scheme: ClassScheme,
@@ -55,7 +56,7 @@ def run(
     Parameters
     ----------
     configurations : mapping of names to Recipes
-    seeds : iterable of int
+    seeds : iterable of int, or mapping of names of configurations to iterables of int
         The first seed of all configurations comes first, then the second.
     train : DataFrame, or mapping of names of configurations to DataFrames
         What to learn from.
@@ -188,10 +189,12 @@ def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = 
 
 
 def _cells(configurations, seeds, train, val, scheme) -> dict:
+    if not isinstance(seeds, Mapping):
+        seeds = dict.fromkeys(configurations, tuple(seeds))
+    rounds = zip_longest(*([(name, seed) for seed in seeds[name]] for name in configurations))
     return {
-        (name, seed): _Cell(name, recipe, seed, _choose(train, name), val, scheme)
-        for seed in seeds
-        for name, recipe in configurations.items()
+        (name, seed): _Cell(name, configurations[name], seed, _choose(train, name), val, scheme)
+        for name, seed in filter(None, chain.from_iterable(rounds))
     }
 
 

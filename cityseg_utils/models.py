@@ -1,4 +1,4 @@
-"""Networks from segmentation-models, built with one call."""
+"""Networks, those of segmentation-models and a small one of our own, built with one call."""
 
 import hashlib
 import math
@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import storage
+from cityseg_utils import encoders, storage
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_segmentation_models, load_tensorflow
 from cityseg_utils.labels import (
@@ -27,6 +27,8 @@ from cityseg_utils.preprocessing import Size, normalize, read_pair
 tf = load_tensorflow()
 
 ARCHITECTURES = ("Unet", "Linknet", "FPN", "PSPNet")
+SMALL_DECODER = (96, 64, 48, 32)  # filters from the deepest skip up
+SMALL = "efficientnetlite0"  # the backbone that is ours, and not segmentation-models'
 REFERENCE = Path(__file__).parent / "reference" / "unet_resnet34.npz"
 REFERENCE_SIZE = (256, 512)
 
@@ -50,16 +52,21 @@ def build_model(
         Height and width must be multiples of 32, or None for any; PSPNet, which pools in sixths of
         an eighth, needs them given, and multiples of 48.
     backbone : str
-        One of segmentation-models' backbones, such as ``"resnet34"`` or ``"mobilenetv2"``.
+        One of segmentation-models' backbones, such as ``"resnet34"`` or ``"mobilenetv2"``; or
+        ``"efficientnetlite0"``, for a U-Net with a sixth of the operations of one on ResNet-34: its
+        decoder is narrow and ends at half of each side, and the answer is enlarged.
     architecture : str
-        ``"Unet"``, ``"Linknet"``, ``"FPN"`` or ``"PSPNet"``.
+        ``"Unet"``, ``"Linknet"``, ``"FPN"`` or ``"PSPNet"``; only U-Net on EfficientNet-Lite0.
     encoder_weights : str or Path, optional
-        ``"imagenet"`` fetches pre-trained weights; None draws them at random; all else is the path
-        of a file of the encoder's weights in Keras's HDF5.
+        ``"imagenet"`` takes pre-trained weights: those of EfficientNet-Lite0 come with the course
+        (see `encoders`), all others are fetched. None draws them at random; all else is the path of
+        a file of the encoder's weights in Keras's HDF5.
     batch_norm_momentum : float, optional
-        How slowly BatchNorm's running averages move; segmentation-models leaves it at 0.99.
+        How slowly BatchNorm's running averages move; segmentation-models leaves it at 0.99, ours
+        is 0.9.
     freeze_encoder : bool
-        Whether the encoder's convolutions keep their weights in training; see :func:`unfreeze`.
+        Whether the encoder's convolutions keep their weights in training, and with
+        EfficientNet-Lite0 its BatchNorm, too, averages included; see :func:`unfreeze`.
 
     Returns
     -------
@@ -73,9 +80,54 @@ def build_model(
     DataError
         If a file of encoder weights is missing, damaged or of another encoder.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+    check_network(architecture, backbone)
     check_size(architecture, *input_shape[:2])
+    if backbone == SMALL:
+        model = _small_unet(num_classes, input_shape, encoder_weights, freeze_encoder)
+    else:
+        options = encoder_weights, freeze_encoder
+        model = _segmentation_models(num_classes, input_shape, backbone, architecture, *options)
+    if batch_norm_momentum is not None:
+        for layer in model.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.momentum = batch_norm_momentum
+    return model
+
+
+def _small_unet(num_classes, input_shape, encoder_weights, freeze_encoder):
+    """Build a narrow U-Net decoder on EfficientNet-Lite0."""
+    if encoder_weights not in (None, "imagenet"):
+        raise ValueError(f"encoder_weights of {SMALL} are 'imagenet' or None: {encoder_weights!r}")
+    layers = tf.keras.layers
+
+    def convolved(x, filters, size):
+        x = layers.Conv2D(filters, size, padding="same", use_bias=False)(x)
+        return layers.ReLU()(layers.BatchNormalization(epsilon=1e-3, momentum=0.9)(x))
+
+    images = tf.keras.Input(input_shape)
+    x, skips = encoders.efficientnet_lite0(images)
+    for filters, skip in zip(SMALL_DECODER, reversed(skips), strict=True):
+        # Narrowed before they are joined, or the skips, which are wide, would cost most of all.
+        x = layers.Conv2D(filters, 1, use_bias=False)(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+        x = layers.Concatenate()([x, convolved(skip, filters, 1)])
+        for _ in range(2 if skip is not skips[0] else 1):
+            x = convolved(x, filters, 3)
+    x = layers.Conv2D(num_classes, 1, name="classes")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+    x = layers.Activation("softmax", dtype="float32", name="softmax")(x)
+    model = tf.keras.Model(images, x, name="unet_efficientnetlite0")
+    if encoder_weights is not None:
+        encoders.load(model, encoders.imagenet_weights())
+    for layer in model.layers:
+        if layer.name.startswith("encoder_"):
+            layer.trainable = not freeze_encoder
+    return model
+
+
+def _segmentation_models(
+    num_classes, input_shape, backbone, architecture, encoder_weights, freeze_encoder
+):
     if encoder_weights not in (None, "imagenet"):
         with storage.opened(encoder_weights):  # HDF5 would wait for a pipe
             pass
@@ -102,11 +154,15 @@ def build_model(
                 "network build the model with encoder_weights=None"
             ) from error
         raise
-    if batch_norm_momentum is not None:
-        for layer in model.layers:
-            if isinstance(layer, tf.keras.layers.BatchNormalization):
-                layer.momentum = batch_norm_momentum
     return model
+
+
+def check_network(architecture: str, backbone: str) -> None:
+    """Raise a ValueError unless there is that architecture on that backbone."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+    if backbone == SMALL and architecture != "Unet":
+        raise ValueError(f"on {SMALL} there is only Unet, got {architecture!r}")
 
 
 def check_size(architecture: str, height: int | None, width: int | None) -> None:

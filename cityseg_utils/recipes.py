@@ -56,7 +56,7 @@ class Recipe:
 
     Parameters
     ----------
-    architecture, backbone, encoder_weights, batch_norm_momentum
+    architecture, backbone, encoder_weights, batch_norm_momentum, freeze_encoder
         As for `models.build_model`.
     first_weights : Path or str, optional
         A file of `models.save_weights` to start from, or ``"reference"`` for the model that comes
@@ -90,6 +90,7 @@ class Recipe:
     backbone: str = "resnet34"
     encoder_weights: str | None = None
     batch_norm_momentum: float = 0.9
+    freeze_encoder: bool = False
     first_weights: Path | str | None = None
     size: Size = (128, 128)
     augment: Callable | None = None
@@ -120,6 +121,7 @@ class Recipe:
                     if holds(value):
                         continue
                 raise ValueError(f"{what} must be {kind}, got {value!r}")
+        models.check_network(self.architecture, self.backbone)
         models.check_size(self.architecture, *self.size)
 
     def but(self, **changes) -> "Recipe":
@@ -192,6 +194,7 @@ def make_model(recipe: Recipe, num_classes: int):
         recipe.architecture,
         recipe.encoder_weights,
         recipe.batch_norm_momentum,
+        recipe.freeze_encoder,
     )
     if recipe.first_weights is not None:
         models.load_matching(model, _first_weights(recipe))

@@ -40,6 +40,12 @@ CAMVID_PLAIN = PLAIN.but(size=(128, 160))
 CAMVID_COLORS = CAMVID_PLAIN.but(augment=Colors(0.5), loss="dice")
 CAMVID_CROP = ScaleAndCrop((128, 160), (0.75, 2.0))
 
+# The network that learns in minutes.
+PLAIN_DICE = PLAIN.but(precision="float32", learning_rate=2e-3, loss="dice", schedule="one cycle")
+SMALL = PLAIN_DICE.but(backbone="efficientnetlite0")
+PRETRAINED = SMALL.but(encoder_weights="imagenet")
+CHANGES = Compose(ScaleAndCrop((96, 192), (0.75, 1.5)), Flip(), Colors(0.3))
+
 # What `benchmarks/camvid.py` could be.
 CROPS = ScaleAndCrop((128, 160), (0.55, 1.4), seek=0.3)
 LOOKS = (Flip(), Colors(0.5))
@@ -88,7 +94,9 @@ class Study:
     question : str
     recipes : dict of names to Recipes
     on : str
-        ``"minicity"`` or ``"camvid"``; also the name of the file of results.
+        ``"minicity"`` or ``"camvid"``.
+    table : str, optional
+        The name of the file of results, that of the data if there is none.
     drive : str
         CamVid's drive that is not trained on but scored.
     frames : callable, optional
@@ -97,6 +105,8 @@ class Study:
         MiniCity's val streets that are scored.
     seeds : tuple of int
         Fixed before the first run.
+    main : tuple of str
+        Recipes that the main claims are of; they get two seeds more.
     margin : float
         The largest difference of mean IoU that does not matter, said before the first run.
     """
@@ -104,11 +114,19 @@ class Study:
     question: str
     recipes: dict[str, Recipe]
     on: str = "minicity"
+    table: str | None = None
     drive: str = "0001TP"
     frames: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = lambda train: {}
     streets: int = 400
     seeds: tuple[int, ...] = (0, 1, 2)
+    main: tuple[str, ...] = ()
     margin: float = statistics.MARGIN
+
+    def all_seeds(self) -> dict[str, tuple[int, ...]]:
+        """Return the seeds of each recipe."""
+        last = max(self.seeds)
+        more = dict.fromkeys(self.main, (*self.seeds, last + 1, last + 2))
+        return dict.fromkeys(self.recipes, self.seeds) | more
 
     def data(self, camvid: Path | None = None):
         """Return the train frames of each recipe, the frames to score on, and the classes."""
@@ -166,6 +184,27 @@ STUDIES = {
             name: train.iloc[:: EVERY["15 streets"]]
             for name in ("15 streets", "15 streets; flip, crop, colours")
         },
+    ),
+    "small network": Study(
+        "What does a small network learn in minutes, what is ImageNet worth, and when do changed "
+        "frames pay?",
+        {
+            "ResNet-34, two losses": PLAIN.but(precision="float32"),
+            "ResNet-34": PLAIN_DICE,
+            "from random weights": SMALL,
+            "300 steps": PRETRAINED,
+            "300 steps, changed": PRETRAINED.but(augment=CHANGES),
+            "300 steps, 480 streets": PRETRAINED,
+            "300 steps, 15 streets": PRETRAINED,
+            "900 steps": PRETRAINED.but(steps=900),
+            "900 steps, changed": PRETRAINED.but(steps=900, augment=CHANGES),
+        },
+        table="small",
+        frames=lambda train: {
+            "300 steps, 480 streets": datasets.draw_streets(480),
+            "300 steps, 15 streets": train.iloc[:: EVERY["15 streets"]],
+        },
+        main=("300 steps", "900 steps, changed"),
     ),
     "drive": Study(
         "Which changes of daylight frames help at dusk, on real streets?",
@@ -271,7 +310,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def results(study: Study, folder: Path = RESULTS) -> Path:
     """Return the file that holds the study's runs, the stored ones if no other folder is named."""
-    return folder / f"{study.on}.csv"
+    return folder / f"{study.table or study.on}.csv"
 
 
 def command(name: str) -> str:
@@ -306,7 +345,7 @@ def main() -> None:
         study = STUDIES[name]
         if study.on == "camvid" and options.camvid is None:
             parser.error(f"{name} needs --camvid, the folder of CamVid")
-        work = (study.recipes, options.seeds or study.seeds, *study.data(options.camvid))
+        work = (study.recipes, options.seeds or study.all_seeds(), *study.data(options.camvid))
         file = results(study, options.results)
         print(f"{name}: {experiments.cost(*work, file)}", flush=True)
         live = experiments.LiveTable()

@@ -100,6 +100,15 @@ def test_a_finished_run_is_not_done_again(finished, data):
     pd.testing.assert_frame_equal(again, table)
 
 
+def test_some_configurations_may_have_more_seeds(data, tmp_path):
+    many = {"plain": TINY, "dice": TINY.but(loss="dice"), "focal": TINY.but(loss="focal")}
+    seeds = {"plain": (0,), "dice": (0, 1, 2), "focal": ()}
+    expected = [("plain", 0), ("dice", 0), ("dice", 1), ("dice", 2)]
+    assert list(experiments._cells(many, seeds, *data)) == expected
+    rounds = [(name, seed) for seed in (0, 1) for name in many]
+    assert list(experiments._cells(many, iter((0, 1)), *data)) == rounds
+
+
 @pytest.mark.parametrize("change", ["recipe", "train", "val", "classes", "mask", "city"])
 def test_another_question_needs_another_name(finished, data, tiny_city, tmp_path, change):
     results, _ = finished

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cityseg_utils import framework, minicity, models, prediction, storage
+from cityseg_utils import encoders, framework, minicity, models, prediction, storage
 from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.framework import load_tensorflow
@@ -51,7 +51,66 @@ def test_unet_resnet34_is_the_default(unet_resnet34):
     assert {layer.momentum for layer in batch_norms(unet_resnet34)} == {0.99}
 
 
-@pytest.mark.parametrize("network", [("resnet18", "Unet"), ("mobilenetv2", "Linknet")])
+@pytest.fixture(scope="module")
+def pretrained():
+    """The network that learns in minutes, for images of any size."""
+    return build_model(5, (None, None, 3), models.SMALL, encoder_weights="imagenet")
+
+
+def test_the_small_network_is_small(pretrained):
+    assert pretrained.count_params() == pytest.approx(3.6e6, rel=0.01)
+    resnet34 = build_model(5, (None, None, 3))
+    assert models.operations(pretrained, (96, 192)) == pytest.approx(0.77e9, rel=0.03)
+    assert models.operations(resnet34, (96, 192)) > 5.5 * models.operations(pretrained, (96, 192))
+
+
+def test_the_small_network_answers_at_the_size_of_the_image(pretrained):
+    images = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
+    output = pretrained(images).numpy()
+    assert output.shape == (2, 64, 96, 5) and output.dtype == np.float32
+    np.testing.assert_allclose(output.sum(-1), 1, rtol=1e-5)
+    assert models.nearest_size(pretrained, (50, 131)) == (64, 128)
+
+
+def test_the_small_network_starts_from_imagenet_or_at_random(pretrained):
+    weights = encoders.imagenet_weights()
+    stem = weights["_conv_stem.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(pretrained.get_layer("encoder_stem").get_weights()[0], stem)
+    drawn = build_model(5, (None, None, 3), models.SMALL)
+    assert not np.isclose(drawn.get_layer("encoder_stem").get_weights()[0], stem).any()
+    with pytest.raises(ValueError, match="'imagenet' or None: 'mine.h5'"):
+        build_model(5, (None, None, 3), models.SMALL, encoder_weights="mine.h5")
+
+
+@pytest.mark.parametrize("architecture", ["Linknet", "FPN", "PSPNet"])
+def test_only_unet_stands_on_the_small_encoder(architecture):
+    with pytest.raises(ValueError, match=f"there is only Unet, got '{architecture}'"):
+        build_model(5, (96, 96, 3), models.SMALL, architecture)
+
+
+def test_the_small_network_frozen_keeps_its_whole_encoder():
+    """BatchNorm's averages, too: what ImageNet knows of photographs is in them as well."""
+    model = build_model(5, (None, None, 3), models.SMALL, "Unet", "imagenet", freeze_encoder=True)
+    images, truth = np.ones((2, 64, 96, 3), np.float32), np.eye(5)[np.zeros((2, 64, 96), int)]
+
+    def moved():
+        before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+        model.compile("sgd", "categorical_crossentropy")
+        model.train_on_batch(images, truth)
+        after = {layer.name: layer.get_weights() for layer in model.layers}
+        same = {name: all(map(np.array_equal, before[name], after[name])) for name in before}
+        return {name for name, kept in same.items() if not kept}
+
+    encoder = {x.name for x in model.layers if x.name.startswith("encoder_") and x.weights}
+    assert len(encoder) == 96
+    assert moved() == {layer.name for layer in model.layers if layer.weights} - encoder
+    models.unfreeze(model)
+    assert encoder < moved()
+
+
+@pytest.mark.parametrize(
+    "network", [("resnet18", "Unet"), ("mobilenetv2", "Linknet"), (models.SMALL, "Unet")]
+)
 def test_operations_agree_with_tensorflows_profiler(network):
     """The profiler also counts biases and the like, which are few."""
     model = build_model(5, (None, None, 3), *network)
