@@ -100,7 +100,7 @@ def test_a_finished_run_is_not_done_again(finished, data):
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_some_configurations_may_have_more_seeds(data, tmp_path):
+def test_some_configurations_may_have_more_seeds(data):
     many = {"plain": TINY, "dice": TINY.but(loss="dice"), "focal": TINY.but(loss="focal")}
     seeds = {"plain": (0,), "dice": (0, 1, 2), "focal": ()}
     expected = [("plain", 0), ("dice", 0), ("dice", 1), ("dice", 2)]

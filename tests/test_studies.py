@@ -10,7 +10,7 @@ import pytest
 from cityseg_utils import experiments, studies
 from cityseg_utils.studies import EVERY, STUDIES
 
-# Those whose budget is time, not frames.
+# Those whose budget is time, not frames, or that ask what a larger one brings.
 TIMED = {"recipe", "architectures", "real networks", "small network"}
 
 
