@@ -29,8 +29,10 @@ tf = load_tensorflow()
 ARCHITECTURES = ("Unet", "Linknet", "FPN", "PSPNet")
 SMALL_DECODER = (96, 64, 48, 32)  # filters from the deepest skip up
 SMALL = "efficientnetlite0"  # the backbone that is ours, and not segmentation-models'
-REFERENCE = Path(__file__).parent / "reference" / "unet_resnet34.npz"
+REFERENCE = Path(__file__).parent / "reference" / "unet_efficientnetlite0.npz"
 REFERENCE_SIZE = (256, 512)
+# The course's first one, from which stored runs of lesson 11 start.
+FIRST_REFERENCE = REFERENCE.with_name("unet_resnet34.npz")
 
 
 def build_model(
@@ -334,9 +336,9 @@ def save_small(model, path: Path | str) -> None:
 def load_reference(scheme: ClassScheme = CITYSCAPES, examples: pd.DataFrame | None = None):
     """Return the trained reference model, for images of any size whose sides 32 divides.
 
-    U-Net with a ResNet-34 encoder over the 19 Cityscapes classes, trained by
-    ``python -m cityseg_utils.reference`` on MiniCity's train cities at `REFERENCE_SIZE`; how well,
-    says ``log.txt`` beside its weights.
+    The small U-Net of :func:`build_model`, its encoder from ImageNet, over the 19 Cityscapes
+    classes, trained by ``python -m cityseg_utils.reference`` on MiniCity's train cities at
+    `REFERENCE_SIZE`; how well, says ``README.md`` beside its weights.
 
     Parameters
     ----------
@@ -359,7 +361,7 @@ def load_reference(scheme: ClassScheme = CITYSCAPES, examples: pd.DataFrame | No
         raise LabelError(
             f"what Cityscapes' classes are in {scheme.name!r} is not known; give examples=pairs"
         )
-    model = build_model(CITYSCAPES.num_classes, (None, None, 3))
+    model = build_model(CITYSCAPES.num_classes, (None, None, 3), SMALL)
     _check_published(REFERENCE)
     load_weights(model, REFERENCE)
     if scheme.names == CITYSCAPES.names:

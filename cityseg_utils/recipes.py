@@ -60,7 +60,8 @@ class Recipe:
         As for `models.build_model`.
     first_weights : Path or str, optional
         A file of `models.save_weights` to start from, or ``"reference"`` for the model that comes
-        with the course. If it has another last layer, that one starts at random.
+        with the course; there is one of the small network, and an older one of U-Net with
+        ResNet-34. If it has another last layer, that one starts at random.
     size : (height, width)
         What frames are resized to before `augment`, and what the network is scored at.
     augment, mix, batch_size
@@ -219,7 +220,9 @@ def first_weights_digest(recipe: Recipe) -> str | None:
 
 
 def _first_weights(recipe: Recipe) -> Path:
-    return models.REFERENCE if recipe.first_weights == "reference" else Path(recipe.first_weights)
+    if recipe.first_weights != "reference":
+        return Path(recipe.first_weights)
+    return models.REFERENCE if recipe.backbone == models.SMALL else models.FIRST_REFERENCE
 
 
 def train(

@@ -471,5 +471,5 @@ def test_a_damaged_reference_is_refused(tmp_path, monkeypatch, damage):
         path.with_suffix(".sha256").write_text(digest.read_text())
     monkeypatch.setattr(models, "REFERENCE", path)
     expected = "is damaged" if damage in ("flip", "cut") else "cannot be read"
-    with pytest.raises(DataError, match=f"unet_resnet34.*{expected}"):
+    with pytest.raises(DataError, match=f"{models.REFERENCE.name[:-4]}.*{expected}"):
         models.load_reference()

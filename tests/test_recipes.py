@@ -171,9 +171,15 @@ def test_first_weights_are_where_it_starts(trained, train_pairs, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_reference_is_a_place_to_start_for_other_classes():
-    model = recipes.make_model(Recipe(first_weights="reference"), CAMVID.num_classes)
-    reference = models.load_reference(CITYSCAPES)
+@pytest.mark.parametrize(
+    ("backbone", "file"),
+    [(models.SMALL, models.REFERENCE), ("resnet34", models.FIRST_REFERENCE)],
+)
+def test_the_reference_is_a_place_to_start_for_other_classes(backbone, file):
+    recipe = Recipe(backbone=backbone, first_weights="reference")
+    model = recipes.make_model(recipe, CAMVID.num_classes)
+    reference = models.build_model(CITYSCAPES.num_classes, (None, None, 3), backbone)
+    models.load_weights(reference, file)
     assert model.output_shape[-1] == CAMVID.num_classes
     for ours, theirs in zip(model.weights[:-2], reference.weights[:-2], strict=True):
         np.testing.assert_array_equal(ours, theirs)
