@@ -1,6 +1,7 @@
 """The recipe for CamVid is also a command line tool."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cityseg_utils import tables
 from cityseg_utils.labels import CAMVID
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.preprocessing import read_mask
@@ -32,33 +34,50 @@ def camvid(tmp_path, write_picture):
 
 
 def run(*arguments, home):
-    command = [sys.executable, TOOL, *arguments]
+    command = [sys.executable, TOOL, *arguments, "--results", home / "results.csv"]
     env = {**os.environ, "CITYSEG_HOME": str(home)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
 
+FEW = ["--weights", "none", "--streets", "8", "--drawn-steps", "1", "--steps", "2"]
+
+
 def test_predictions_for_a_folder_of_frames_and_their_score(camvid, tmp_path):
-    few = ["--streets", "8", "--epochs", "1", "1", "1"]
-    done = run(camvid, *few, "--predict", camvid / "val", tmp_path / "out", home=tmp_path / "home")
+    home, out = tmp_path / "home", tmp_path / "out"
+    done = run(camvid, *FEW, "--predict", camvid / "val", out, home=home)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0016E5_000000.png"]
-    labels = read_mask(tmp_path / "out" / "0016E5_000000.png")
+    assert [path.name for path in out.iterdir()] == ["0016E5_000000.png"]
+    labels = read_mask(out / "0016E5_000000.png")
     assert labels.shape == (48, 64)
     assert labels.max() <= 10
+    assert not (home / "results.csv").exists()
 
-    # Without a folder the same training, found finished, is scored; both see the same sizes.
-    truth = read_mask(camvid / "valannot" / "0016E5_000000.png")
+    # The masks lie beside the frames: it tells the score of what it wrote.
     matrix = ConfusionMatrix.for_scheme(CAMVID)
-    matrix.update(truth, labels)
-    done = run(camvid, *few, home=tmp_path / "home")
-    assert f"192 x 256 and 352 x 480: {matrix.mean_iou():.4f} mIoU" in done.stdout
-    assert done.stdout.count("mIoU") == 7  # the choices of one, two and three sizes
+    matrix.update(read_mask(camvid / "valannot" / "0016E5_000000.png"), labels)
+    said = f"val: {matrix.mean_iou():.4f} mIoU, {matrix.pixel_accuracy():.4f} accuracy"
+    assert said in done.stdout
+
+    # Without a folder the same training, found finished, is scored, and its row is stored.
+    done = run(camvid, *FEW, home=home)
+    assert said in done.stdout
+    assert "step " not in done.stdout
+    row = tables.read(home / "results.csv", ["weights", "scored on"]).loc[("none", "val")]
+    assert row["mean IoU"] == pytest.approx(matrix.mean_iou())
+    assert (row["steps"], row["drawn steps"], row["frames"]) == (2, 1, 1)
+
+    # Frames that have no masks are predicted alone.
+    (tmp_path / "frames").mkdir()
+    shutil.copy(camvid / "val" / "0016E5_000000.png", tmp_path / "frames" / "mine.png")
+    done = run(camvid, *FEW, "--predict", tmp_path / "frames", tmp_path / "mine", home=home)
+    assert np.array_equal(read_mask(tmp_path / "mine" / "mine.png"), labels)
+    assert "mIoU" not in done.stdout
 
 
 def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path):
     done = run(camvid, "--predict", camvid, tmp_path / "out", home=tmp_path / "home")
     assert done.returncode == 1
-    assert "holds no PNG" in done.stderr
+    assert "holds no picture" in done.stderr
     assert not (tmp_path / "home").exists()
 
 
