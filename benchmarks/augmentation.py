@@ -2,7 +2,7 @@
 
     python benchmarks/augmentation.py
 
-Frames of MiniCity at 256 x 512, the crops and colours of the reference model's training. The
+Frames of MiniCity at 256 x 512, crops and colours about as in the reference model's training. The
 training step is that of U-Net with ResNet-34 on all cores, in the fastest precision.
 """
 

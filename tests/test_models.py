@@ -415,9 +415,9 @@ def test_the_reference_knows_streets_that_it_has_not_seen(tmp_path):
     scored = prediction.evaluate(
         models.load_reference(), val, CITYSCAPES, size=models.REFERENCE_SIZE
     )
-    assert scored.pixel_accuracy() > 0.85
+    assert scored.pixel_accuracy() > 0.9
     assert scored.iou()["road"] > 0.95
-    assert scored.mean_iou() > 0.4  # of four scenes; 0.60 on all forty
+    assert scored.mean_iou() > 0.5  # of four scenes; 0.79 on four hundred
 
 
 @pytest.mark.slow
