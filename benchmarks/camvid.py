@@ -1,4 +1,4 @@
-"""A recipe for CamVid: two hours of one core, half an hour of a fast one.
+"""A recipe for CamVid: half an hour of one core.
 
     python benchmarks/camvid.py /path/to/camvid
     python benchmarks/camvid.py /path/to/camvid --weights imagenet
