@@ -62,7 +62,7 @@ def train(pairs, options, name: str):
             datasets.draw_streets(options.streets),
             CITYSCAPES,
             seed,
-            tell,
+            recipes.tell,
             runs,
             "camvid-drawn",
         )
@@ -70,7 +70,7 @@ def train(pairs, options, name: str):
         first = storage.home() / "camvid-drawn.npz"
         models.save_weights(drawn.model, first)
         recipe = recipe.but(first_weights=first)
-    trained = recipes.train(recipe, pairs, CAMVID, seed, tell, runs, name)
+    trained = recipes.train(recipe, pairs, CAMVID, seed, recipes.tell, runs, name)
     minutes = (trained.processor_seconds / 60, drawn_seconds / 60)
     print("processor minutes: {:.0f}, and {:.0f} on drawn streets".format(*minutes), flush=True)
     return trained.model, {
@@ -80,12 +80,6 @@ def train(pairs, options, name: str):
         "processor seconds on drawn streets": drawn_seconds,
         "precision": trained.precision,
     }
-
-
-def tell(step: int, share: float) -> None:
-    """Print now and then how far the training is."""
-    if step % 50 == 0:
-        print(f"step {step}, {share:.0%}", flush=True)
 
 
 def split(pairs, holdout: str | None):

@@ -84,16 +84,10 @@ def train(training: str, seed: int):
     recipe, streets = TRAININGS[training]
     pairs, runs = datasets.draw_streets(streets), storage.home() / "runs"
     trained = recipes.train(
-        recipe, pairs, labels.CITYSCAPES, seed, tell, runs, f"transfer-{training}"
+        recipe, pairs, labels.CITYSCAPES, seed, recipes.tell, runs, f"transfer-{training}"
     )
     row |= {"streets": streets, "steps": trained.steps, "precision": trained.precision}
     return trained.model, row | {"processor seconds": round(trained.processor_seconds)}
-
-
-def tell(step: int, share: float) -> None:
-    """Print now and then how far the training is."""
-    if step % 100 == 0:
-        print(f"step {step}, {share:.0%}", flush=True)
 
 
 def score(model, pairs, size):

@@ -272,6 +272,12 @@ def train(
     return Trained(model, result["steps"], *times, run.losses, result["precision"])
 
 
+def tell(step: int, share: float) -> None:
+    """Print every 100 steps how far a training is: a `progress` for :func:`train`."""
+    if step % 100 == 0:
+        print(f"step {step}, {share:.0%}", flush=True)
+
+
 def fit(
     recipe: Recipe,
     train_pairs: pd.DataFrame,

@@ -46,7 +46,7 @@ SMALL = PLAIN_DICE.but(backbone="efficientnetlite0")
 PRETRAINED = SMALL.but(encoder_weights="imagenet")
 CHANGES = Compose(ScaleAndCrop((96, 192), (0.75, 1.5)), Flip(), Colors(0.3))
 
-# What `benchmarks/camvid.py` could be.
+# From which `benchmarks/camvid.py` was chosen before there was the small network.
 CROPS = ScaleAndCrop((128, 160), (0.55, 1.4), seek=0.3)
 LOOKS = (Flip(), Colors(0.5))
 CAMVID_LONG = Recipe(

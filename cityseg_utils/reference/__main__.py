@@ -46,7 +46,7 @@ def main() -> None:
         train,
         CITYSCAPES,
         options.seed,
-        tell,
+        recipes.tell,
         storage.home() / "runs",
         "reference",
     )
@@ -67,12 +67,6 @@ def main() -> None:
     print(report)
     if options.publish:
         storage.write_bytes(models.REFERENCE.with_name("log.txt"), report.encode())
-
-
-def tell(step: int, share: float) -> None:
-    """Print now and then how far the training is."""
-    if step % 100 == 0:
-        print(f"step {step}, {share:.0%}", flush=True)
 
 
 def score(model, pairs):
