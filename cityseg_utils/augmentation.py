@@ -279,30 +279,63 @@ class CutMix:
     """Paste a window of the batch's frame before into each (Yun et al., "CutMix", ICCV 2019).
 
     Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids.
+
+    Parameters
+    ----------
+    low, high : float
+        The window's sides, as shares of the frame's.
+    own : bool
+        Whether each frame gets a window of its own, or all the same one.
     """
 
     low: float = 0.3
     high: float = 0.7
+    own: bool = False
 
     def __call__(self, images, masks, seed):
-        """Paste one window, at the same place in the whole batch."""
-        _, height, width = tf.unstack(tf.shape(masks))
-        return _paste(_window(height, width, seed, self.low, self.high), images, masks)
+        """Paste a window of the frame before."""
+        return _paste(self.where(tf.roll(masks, 1, 0), seed), images, masks)
+
+    def where(self, donors, seed):
+        """Return what is pasted of frames with these masks, ``(N, H, W) bool``."""
+        number, height, width = tf.unstack(tf.shape(donors))
+        if not self.own:
+            window = _window(height, width, seed, self.low, self.high)
+            return tf.repeat(window[None], number, 0)
+
+        def of_one(k):
+            return _window(height, width, _key(seed, k), self.low, self.high)
+
+        return tf.map_fn(of_one, tf.range(number), fn_output_signature=tf.bool)
 
 
 @dataclass(frozen=True)
 class ClassMix:
     """Paste half of the classes of the batch's frame before into each (Olsson et al., WACV 2021).
 
-    Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids. Each class
-    is pasted with a chance of one half, void never.
+    Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids; void is
+    pasted never.
+
+    Parameters
+    ----------
+    chances : float, or tuple of C floats
+        How often a class is pasted; all the same or each its own.
     """
 
+    chances: float | tuple[float, ...] = 0.5
+
     def __call__(self, images, masks, seed):
-        """Paste other classes into each frame."""
-        chosen = _uniform(seed, 0, 0, 1, (tf.shape(masks)[0], 256)) < 0.5
-        other = tf.cast(tf.roll(masks, 1, 0), tf.int32)
-        return _paste(tf.gather(chosen, other, batch_dims=1) & (other != VOID), images, masks)
+        """Paste classes of the frame before."""
+        return _paste(self.where(tf.roll(masks, 1, 0), seed), images, masks)
+
+    def where(self, donors, seed):
+        """Return what is pasted of frames with these masks, ``(N, H, W) bool``."""
+        drawn = _uniform(seed, 0, 0, 1, (tf.shape(donors)[0], VOID + 1))
+        chances = tf.constant(self.chances, tf.float32)
+        if chances.shape.rank:
+            chances = tf.pad(chances, [[0, VOID + 1 - len(self.chances)]])
+        donors = tf.cast(donors, tf.int32)
+        return tf.gather(drawn < chances, donors, batch_dims=1) & (donors != VOID)
 
 
 def _paste(where, images, masks):
