@@ -195,6 +195,25 @@ def split_pairs(
     return result.sort_values(["split", "city", "frame"], ignore_index=True)
 
 
+def hide_masks(pairs: pd.DataFrame, labelled: int, seed: int = 0) -> pd.DataFrame:
+    """Return the pairs with the masks of so many frames, drawn from a seed; the others get None.
+
+    Frames of a smaller number are among those of a larger one.
+
+    Raises
+    ------
+    DataError
+        If there are fewer frames with a mask.
+    """
+    with_mask = np.flatnonzero(pairs["mask"].notna())
+    if not 0 < labelled <= len(with_mask):
+        raise DataError(f"{len(with_mask)} frames have a mask; {labelled} cannot keep theirs")
+    kept = np.zeros(len(pairs), bool)
+    kept[np.random.default_rng(seed).permutation(with_mask)[:labelled]] = True
+    masks = pairs["mask"].astype(object)
+    return pairs.assign(mask=masks.where(kept, None))
+
+
 def open_dataset(data: Path | str | None = None) -> tuple[pd.DataFrame, ClassScheme]:
     """Open the data set that the course runs on.
 

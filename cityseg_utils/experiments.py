@@ -19,7 +19,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from IPython.display import display
 
-from cityseg_utils import datasets, identity, plots, prediction, recipes, storage, tables
+from cityseg_utils import datasets, framework, identity, plots, prediction, recipes, storage, tables
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
@@ -59,7 +59,8 @@ def run(
     seeds : iterable of int, or mapping of names of configurations to iterables of int
         The first seed of all configurations comes first, then the second.
     train : DataFrame, or mapping of names of configurations to DataFrames
-        What to learn from.
+        What to learn from. A name together with a seed goes before a name, for data that are drawn
+        from the seed.
     val : DataFrame
         What to score on, at native size.
     scheme : ClassScheme
@@ -193,7 +194,9 @@ def _cells(configurations, seeds, train, val, scheme) -> dict:
         seeds = dict.fromkeys(configurations, tuple(seeds))
     rounds = zip_longest(*([(name, seed) for seed in seeds[name]] for name in configurations))
     return {
-        (name, seed): _Cell(name, configurations[name], seed, _choose(train, name), val, scheme)
+        (name, seed): _Cell(
+            name, configurations[name], seed, _choose(train, name, seed), val, scheme
+        )
         for name, seed in filter(None, chain.from_iterable(rounds))
     }
 
@@ -255,7 +258,8 @@ class _Cell:
         trained = recipes.train(
             self.recipe, self.train, self.scheme, self.seed, runs=self.folder, name="run"
         )
-        some = self.train.iloc[:: max(1, len(self.train) // TRAIN_FRAMES)]
+        labelled = self.train[self.train["mask"].notna()]
+        some = labelled.iloc[:: max(1, len(labelled) // TRAIN_FRAMES)]
         matrix, on_train = (
             prediction.evaluate(trained.model, pairs, self.scheme, self.recipe.size)
             for pairs in (self.val, some)
@@ -271,12 +275,18 @@ class _Cell:
             "processor seconds": round(trained.processor_seconds, 1),
             "memory GB": round(_peak_memory(), 2),
             "parameters": trained.model.count_params(),
-            "train frames": len(self.train),
+            "train frames": len(labelled),
             "val frames": len(self.val),
             "recipe": str(self.recipe),
             "settings": self.settings,
             "precision": trained.precision,
-            "machine": f"{_cores()} of {os.cpu_count()} cores, {platform.machine()}",
+            "machine": ", ".join(
+                [
+                    f"{_cores()} of {os.cpu_count()} cores",
+                    platform.machine(),
+                    *framework.gpu_names(),
+                ]
+            ),
             "date": time.strftime("%Y-%m-%d"),
         }
 
@@ -363,8 +373,10 @@ def _free_cores(number: int) -> list[int | None]:
     return [mine[k % len(mine)] if number > 1 else None for k in range(max(1, number))]
 
 
-def _choose(train, name: str) -> pd.DataFrame:
-    return train if isinstance(train, pd.DataFrame) else train[name]
+def _choose(train, name: str, seed: int) -> pd.DataFrame:
+    if isinstance(train, pd.DataFrame):
+        return train
+    return train[name, seed] if (name, seed) in train else train[name]
 
 
 def read(results: Path | str) -> pd.DataFrame:

@@ -186,6 +186,12 @@ def _gpus() -> list:
     return load_tensorflow().config.get_visible_devices("GPU")
 
 
+def gpu_names() -> list[str]:
+    """Return what the GPUs that TensorFlow uses call themselves."""
+    details = load_tensorflow().config.experimental.get_device_details
+    return [details(gpu).get("device_name", "GPU") for gpu in _gpus()]
+
+
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and ask TensorFlow for deterministic operations.
 
