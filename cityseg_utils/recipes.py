@@ -18,6 +18,7 @@ from cityseg_utils import framework, losses, models, pipeline, storage, training
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow, set_seed
 from cityseg_utils.labels import ClassScheme
+from cityseg_utils.methods import Method
 from cityseg_utils.preprocessing import Size, read_mask
 
 tf = load_tensorflow()
@@ -83,6 +84,9 @@ class Recipe:
         Batches of plain train frames from which BatchNorm's averages are computed anew at the end.
     precision : str
         As for `framework.precision`: by default what is fastest where the training runs.
+    method : Method, optional
+        How to learn from frames without labels, or from more than the labels: of `semi_supervised`
+        or `adversarial`. Its budget is one of steps.
     steps, seconds, processor_seconds : number, optional
         The budget; one of the three, as for `training.fit`.
     """
@@ -105,6 +109,7 @@ class Recipe:
     average: float = 0.0
     refresh: int = 30
     precision: str = "auto"
+    method: Method | None = None
     steps: int | None = None
     seconds: float | None = None
     processor_seconds: float | None = None
@@ -122,6 +127,8 @@ class Recipe:
                     if holds(value):
                         continue
                 raise ValueError(f"{what} must be {kind}, got {value!r}")
+        if self.method is not None and (self.seconds or self.processor_seconds):
+            raise ValueError("a method needs a budget of steps, to know when it has to begin")
         models.check_network(self.architecture, self.backbone)
         models.check_size(self.architecture, *self.size)
 
@@ -240,7 +247,7 @@ def train(
     ----------
     recipe : Recipe
     pairs : DataFrame
-        The train split.
+        The train split. For a method, frames whose mask is None are those without labels.
     scheme : ClassScheme
     seed : int
         Decides first weights, order and augmentation.
@@ -300,13 +307,24 @@ def fit(
 def _fit(recipe, train_pairs, val_pairs, scheme, seed, **options):
     """Say a recipe in the words of `training.fit`."""
     set_seed(seed)
+    others = None
+    if recipe.method is not None:
+        train_pairs, others = recipe.method.frames(train_pairs)
     data, val = make_data(recipe, train_pairs, scheme, seed), None
     with _precision(recipe):
-        model = make_model(recipe, scheme.num_classes)
+        model = network = make_model(recipe, scheme.num_classes)
         metrics = []
         if val_pairs is not None:
             val = make_data(_plainly(recipe), val_pairs, scheme, seed, shuffle=False)
             metrics = [training.MeanIoU(scheme.num_classes)]
+        if recipe.method is not None:
+            steps = options.get("steps") or options["epochs"] * data.source.steps
+            pixels = count_pixels(train_pairs, scheme)
+            model, metrics = recipe.method.build(network, steps, seed, pixels), []
+            data = {"labelled": data}
+            if not others.empty:
+                data["unlabelled"] = make_others(recipe, others, scheme, seed)
+                options["refresh_on"] = recipe.method.refresh_on
         model.compile(_optimizer(recipe), _loss_for(recipe, train_pairs, scheme), metrics=metrics)
         run = training.fit(
             model,
@@ -319,7 +337,7 @@ def _fit(recipe, train_pairs, val_pairs, scheme, seed, **options):
             **options,
         )
     plain = make_model(recipe.but(first_weights=None, encoder_weights=None), scheme.num_classes)
-    plain.set_weights(model.get_weights())
+    plain.set_weights(network.get_weights())
     return run, plain
 
 
@@ -358,6 +376,21 @@ def make_data(
         mix=recipe.mix,
         shuffle=shuffle,
         seed=seed,
+    )
+
+
+def make_others(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme, seed: int):
+    """Return the batches of frames without labels that a recipe's method learns from."""
+    method = recipe.method
+    return pipeline.make_dataset(
+        pairs,
+        scheme,
+        method.size or recipe.size,
+        method.batch_size,
+        augment=method.augment,
+        shuffle=True,
+        seed=seed + 1_000_000,  # or frames of both kinds would be changed alike
+        unlabelled=True,
     )
 
 

@@ -11,7 +11,7 @@ work, which is faster than one on both cores.
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from cityseg_utils.augmentation import (
     ScaleAndCrop,
 )
 from cityseg_utils.labels import CAMVID
+from cityseg_utils.methods import Method
 from cityseg_utils.recipes import Recipe
 
 PLAIN = Recipe(size=(96, 192), steps=300)
@@ -83,6 +84,44 @@ def unseen_drive(camvid: Path, drive: str):
     pairs = pairs[pairs["split"] == "train"]
     unseen = pairs["city"] == drive
     return pairs[~unseen], pairs[unseen], CAMVID
+
+
+# Learning with few labels: four labelled frames a step, and with a method four others beside them.
+LOOKS_OF_FEW = {
+    "flip": (Compose(Flip(), Colors(0.3)), Flip()),
+    "crop": (CHANGES, Compose(ScaleAndCrop((96, 192), (1.0, 1.5)), Flip())),
+}
+FEW_STEPS = 1500
+LABELS = {"8 labels": 8, "15 labels": 15, "30 labels": 30, "all labels": 120}  # of 120 streets
+
+
+def few_labels(rate: float, looks: str, method: Method | None = None, **changes) -> Recipe:
+    """Return a recipe for few labels: learning rate, augmentation, and method if there is one."""
+    labelled, others = LOOKS_OF_FEW[looks]
+    if method is not None:
+        method = replace(method, augment=others)
+    recipe = PRETRAINED.but(
+        steps=FEW_STEPS, batch_size=4, learning_rate=rate, augment=labelled, average=0.99
+    )
+    return recipe.but(method=method, **changes)
+
+
+def hide_labels(recipes: dict[str, Recipe], seeds: Iterable[int]) -> Callable:
+    """Return a study's `frames`: each recipe's labels are drawn from the seed.
+
+    How many, the end of its name says, as in `LABELS`; a recipe without a method gets no others.
+    """
+
+    def frames(train: pd.DataFrame) -> dict:
+        found = {}
+        for name, recipe in recipes.items():
+            number = LABELS[name.rpartition(", ")[2]]
+            for seed in seeds:
+                some = datasets.hide_masks(train, number, seed)
+                found[name, seed] = some if recipe.method else some[some["mask"].notna()]
+        return found
+
+    return frames
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def fit(
     schedule: Callable[[float], float] | None = None,
     average: float = 0.0,
     refresh: int = 0,
+    refresh_on: str | None = None,
     keep: str = "best",
     save_every: float | None = None,
 ) -> Run:
@@ -165,6 +166,8 @@ def fit(
     refresh : int
         Batches of the first data set, not augmented, from which BatchNorm's averages are computed
         anew in the end; 0: they stay.
+    refresh_on : str, optional
+        The name of another data set for that.
     keep : {"best", "last"}
         Which epoch's weights the model gets; without `val` the last one's.
     save_every : float, optional
@@ -184,10 +187,14 @@ def fit(
         Whatever was wrong with a file of the data set or of the run.
     """
     data = _Data(train)
+    if refresh_on is not None and refresh_on not in data.sets:
+        raise ValueError(f"refresh_on must be one of {list(data.sets)}, got {refresh_on!r}")
     predictor = getattr(model, "predictor", model)
     _check(model, predictor, data, val, callbacks, name)
     budget = _Budget(epochs, steps, seconds, processor_seconds, data.steps)
     options = {"schedule": schedule, "average": average, "refresh": refresh}
+    if refresh_on is not None:
+        options["refresh_on"] = refresh_on
     config = _describe(model, data, val, budget, options)
     folder = RunFolder(Path(runs or storage.home() / "runs") / f"{name}-{_digest(config)}")
     reused = folder.is_finished()
@@ -447,6 +454,7 @@ class _Training:
         self.model, self.predictor, self.data = model, predictor, data
         self.folder, self.budget, self.watch = folder, budget, watch
         self.schedule, self.refresh = options["schedule"], options["refresh"]
+        self.refresh_on = options.get("refresh_on", next(iter(data.sets)))
         momentum = options["average"]
         self.average = Average(predictor, momentum) if momentum else None
         self.total, self.done = budget.steps, 0
@@ -602,7 +610,7 @@ class _Training:
         with self.average.in_place() if self.average else nullcontext():
             save_weights(self.predictor, self.folder.last)
         if self.refresh:
-            plain = self.data.first.plainly().from_step(0)
+            plain = self.data.sets[self.refresh_on].source.plainly().from_step(0)
             for file in filter(Path.exists, (self.folder.best, self.folder.last)):
                 load_weights(self.predictor, file)
                 refresh_batch_norm(self.predictor, plain, self.refresh)
