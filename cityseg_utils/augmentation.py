@@ -292,6 +292,9 @@ class CutMix:
     high: float = 0.7
     own: bool = False
 
+    def __repr__(self) -> str:  # as it stands in stored tables
+        return f"CutMix(low={self.low}, high={self.high}{', own=True' if self.own else ''})"
+
     def __call__(self, images, masks, seed):
         """Paste a window of the frame before."""
         return _paste(self.where(tf.roll(masks, 1, 0), seed), images, masks)
@@ -323,6 +326,9 @@ class ClassMix:
     """
 
     chances: float | tuple[float, ...] = 0.5
+
+    def __repr__(self) -> str:  # as it stands in stored tables
+        return "ClassMix()" if self.chances == 0.5 else f"ClassMix({self.chances})"
 
     def __call__(self, images, masks, seed):
         """Paste classes of the frame before."""
