@@ -20,6 +20,8 @@ def main() -> None:
     camvid = parser.parse_args().camvid
     settings = {}
     for study in studies.STUDIES.values():
+        if study.table is not None:
+            continue
         train, val, scheme = study.data(camvid)
         for name, recipe in study.recipes.items():
             cell = experiments._Cell(name, recipe, 0, train[name], val, scheme)

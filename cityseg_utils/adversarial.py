@@ -153,7 +153,7 @@ class Rivals(Learner):
         self.learn(whole, tape)
         if method.soften is not None:
             first = soften(truth, answer, method.soften)
-        taught, told_apart = self._teach(tf.stop_gradient(first), tf.stop_gradient(second))
+        taught, told_apart = self.teach(tf.stop_gradient(first), tf.stop_gradient(second))
         return {"loss": loss, **dict(zip(self.logged, (fooled, taught, told_apart), strict=True))}
 
     def _answer(self, images):
@@ -166,8 +166,14 @@ class Rivals(Learner):
         surprise = -tf.math.log(tf.maximum(tf.reduce_max(answer, -1), EPSILON))
         return tf.reduce_mean(surprise * tf.cast(true, tf.float32))
 
-    def _teach(self, first, second):
-        """Let the discriminator learn from maps of both kinds."""
+    def teach(self, first, second):
+        """Let the discriminator learn from ``(N, H, W, C)`` maps of both kinds.
+
+        Returns
+        -------
+        loss, told_apart : float32
+            Its loss, 0.69 where it knows nothing, and the share of patches it was right about.
+        """
         with tf.GradientTape() as tape:
             of_first, of_second = self.judge(first), self.judge(second)
             loss = _entropy(1 - self.method.smooth, of_first) / 2 + _entropy(0.0, of_second) / 2

@@ -6,6 +6,7 @@ Cityscapes alike. A stub leaves its answer as ``...``, or its function without a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,94 @@ def _agree(answer, expected) -> bool:
     answer, expected = np.asarray(answer, float), np.asarray(expected)
     tolerance = 0 if np.issubdtype(expected.dtype, np.integer) else 6e-4
     return answer.shape == expected.shape and np.allclose(answer, expected, 0, tolerance)
+
+
+# -- predictions ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a student expects, before a cell tells."""
+
+    question: str
+    answer: object = None
+    unit: str = ""
+
+    def __repr__(self) -> str:
+        if self.answer is None:
+            return f"{self.question} (Type your answer above and run the cell again, or go on.)"
+        return f"{self.question} You say: {_said(self.answer, self.unit)}."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction beside what came out, folded until it is wanted."""
+
+    prediction: Prediction
+    outcome: object
+
+    def __repr__(self) -> str:
+        return f"{self._asked()} {self._told()}"
+
+    def _repr_html_(self) -> str:
+        summary, inside = escape(self._asked()), escape(self._told())
+        return f"<details><summary>{summary}</summary><p>{inside}</p></details>"
+
+    def _asked(self) -> str:
+        answer = self.prediction.answer
+        said = "no answer" if answer is None else _said(answer, self.prediction.unit)
+        return f"{self.prediction.question} You said: {said}."
+
+    def _told(self) -> str:
+        answer, unit = self.prediction.answer, self.prediction.unit
+        told = f"It came out: {_said(self.outcome, unit)}"
+        if answer is None:
+            return f"{told}."
+        if _is_number(answer) and _is_number(self.outcome):
+            off = answer - self.outcome
+            how = f"too {'high' if off > 0 else 'low'} by {_said(abs(off), unit)}"
+            return f"{told}; you were {how if abs(off) > 5e-4 else 'right'}."
+        return f"{told}; {'as you said' if answer == self.outcome else 'you said otherwise'}."
+
+
+def predict(question: str, answer=None, choices: Sequence[str] = (), unit: str = "") -> Prediction:
+    """Ask for a prediction and note it, for :func:`compare` to show beside what comes out.
+
+    Parameters
+    ----------
+    question : str
+    answer : number or str, optional
+        What the student typed; None, or ``...``, leaves the lesson running.
+    choices : sequence of str
+        What the answer may be, if it is none of its own.
+    unit : str
+        Of a number, such as ``"%"``.
+
+    Raises
+    ------
+    ValueError
+        If the answer is none of the choices.
+    """
+    answer = None if answer is Ellipsis else answer
+    if choices:
+        question = f"{question} ({', '.join(choices)})"
+        if answer is not None and answer not in choices:
+            raise ValueError(f"answer must be one of {', '.join(choices)}, got {answer!r}")
+    return Prediction(question, answer, unit)
+
+
+def compare(prediction: Prediction, outcome) -> Comparison:
+    """Show a prediction beside what came out, in a fold that opens with a click."""
+    return Comparison(prediction, outcome)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _said(value, unit: str) -> str:
+    text = f"{value:.3g}" if _is_number(value) else str(value)
+    return f"{text} {unit}" if unit and _is_number(value) else text
 
 
 # -- lesson 00 ----------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
 def run(
     configurations: Mapping[str, Recipe],
     seeds: Iterable[int] | Mapping[str, Iterable[int]],
-    train: pd.DataFrame | Mapping[str, pd.DataFrame],
+    train: pd.DataFrame | Mapping[str, pd.DataFrame | Callable[[int], pd.DataFrame]],
     val: pd.DataFrame,
     scheme: ClassScheme,
     results: Path | str,
@@ -59,8 +59,7 @@ def run(
     seeds : iterable of int, or mapping of names of configurations to iterables of int
         The first seed of all configurations comes first, then the second.
     train : DataFrame, or mapping of names of configurations to DataFrames
-        What to learn from. A name together with a seed goes before a name, for data that are drawn
-        from the seed.
+        What to learn from; in a mapping also functions of the seed that return it.
     val : DataFrame
         What to score on, at native size.
     scheme : ClassScheme
@@ -374,9 +373,8 @@ def _free_cores(number: int) -> list[int | None]:
 
 
 def _choose(train, name: str, seed: int) -> pd.DataFrame:
-    if isinstance(train, pd.DataFrame):
-        return train
-    return train[name, seed] if (name, seed) in train else train[name]
+    frames = train if isinstance(train, pd.DataFrame) else train[name]
+    return frames(seed) if callable(frames) else frames
 
 
 def read(results: Path | str) -> pd.DataFrame:

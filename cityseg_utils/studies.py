@@ -11,8 +11,9 @@ work, which is faster than one on both cores.
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,7 @@ from cityseg_utils.augmentation import (
 from cityseg_utils.labels import CAMVID
 from cityseg_utils.methods import Method
 from cityseg_utils.recipes import Recipe
+from cityseg_utils.semi_supervised import MeanTeacher
 
 PLAIN = Recipe(size=(96, 192), steps=300)
 CROP = ScaleAndCrop((96, 192), (0.75, 2.0))
@@ -65,7 +67,7 @@ CAMVID_DRAWN = CAMVID_LONG.but(first_weights="reference")
 def unseen_cities(val: int = 400):
     """Return MiniCity's train frames, so many of its val cities, and its classes.
 
-    The first 40 are those of the embedded MiniCity.
+    Up to 40 are of the embedded MiniCity; these are among any larger number, too.
     """
     pairs, scheme = datasets.open_dataset(datasets.minicity_root())
     train, few = (pairs[pairs["split"] == split] for split in ("train", "val"))
@@ -106,22 +108,39 @@ def few_labels(rate: float, looks: str, method: Method | None = None, **changes)
     return recipe.but(method=method, **changes)
 
 
-def hide_labels(recipes: dict[str, Recipe], seeds: Iterable[int]) -> Callable:
-    """Return a study's `frames`: each recipe's labels are drawn from the seed.
+# What is searched for the same way: the control, the method, and its machinery on labelled frames.
+PASTED = MeanTeacher(rare_first=True, weight=0.5)
+WAYS_FOR_FEW = {
+    "labels alone": None,
+    "pasted classes": PASTED,
+    "pasted classes of labelled": replace(PASTED, own_frames=True),
+}
+SEARCH_FOR_FEW = {
+    f"{name}, {rate}, {looks}, 15 labels": few_labels(rate, looks, method)
+    for rate in (2e-3, 1e-3, 4e-3)
+    for looks in LOOKS_OF_FEW
+    for name, method in WAYS_FOR_FEW.items()
+}
 
-    How many, the end of its name says, as in `LABELS`; a recipe without a method gets no others.
+
+def hide_labels(recipes: dict[str, Recipe]) -> Callable:
+    """Return a study's `frames`: which streets keep their labels, each seed draws anew.
+
+    How many, the end of a recipe's name says, as in `LABELS`; one without a method gets no others.
     """
 
     def frames(train: pd.DataFrame) -> dict:
-        found = {}
-        for name, recipe in recipes.items():
-            number = LABELS[name.rpartition(", ")[2]]
-            for seed in seeds:
-                some = datasets.hide_masks(train, number, seed)
-                found[name, seed] = some if recipe.method else some[some["mask"].notna()]
-        return found
+        return {
+            name: partial(_hidden, train, LABELS[name.rpartition(", ")[2]], recipe.method is None)
+            for name, recipe in recipes.items()
+        }
 
     return frames
+
+
+def _hidden(train: pd.DataFrame, labelled: int, alone: bool, seed: int) -> pd.DataFrame:
+    some = datasets.hide_masks(train, labelled, seed)
+    return some[some["mask"].notna()] if alone else some
 
 
 @dataclass(frozen=True)
@@ -139,9 +158,13 @@ class Study:
     drive : str
         CamVid's drive that is not trained on but scored.
     frames : callable, optional
-        Takes all train frames and returns those of each recipe that has fewer, by name.
+        Takes all train frames and returns those of each recipe that has fewer, by name, or a
+        function of the seed that returns them.
     streets : int
-        MiniCity's val streets that are scored.
+        MiniCity's val streets that are drawn.
+    scored : (int, int or None)
+        From which to which of these are scored. The first ones are of one city; what chooses a
+        recipe by them leaves the others fresh.
     seeds : tuple of int
         Fixed before the first run.
     main : tuple of str
@@ -157,6 +180,7 @@ class Study:
     drive: str = "0001TP"
     frames: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = lambda train: {}
     streets: int = 400
+    scored: tuple[int, int | None] = (0, None)
     seeds: tuple[int, ...] = (0, 1, 2)
     main: tuple[str, ...] = ()
     margin: float = statistics.MARGIN
@@ -173,6 +197,7 @@ class Study:
             train, val, scheme = unseen_drive(camvid, self.drive)
         else:
             train, val, scheme = unseen_cities(self.streets)
+            val = val.iloc[slice(*self.scored)]
         return {name: train for name in self.recipes} | self.frames(train), val, scheme
 
 
@@ -244,6 +269,14 @@ STUDIES = {
             "300 steps, 15 streets": train.iloc[:: EVERY["15 streets"]],
         },
         main=("300 steps", "900 steps, changed"),
+    ),
+    "few labels, search": Study(
+        "Which learning rate, and which changes of frames, with few labels?",
+        SEARCH_FOR_FEW,
+        table="semi",
+        frames=hide_labels(SEARCH_FOR_FEW),
+        seeds=(20,),
+        scored=(0, 40),
     ),
     "drive": Study(
         "Which changes of daylight frames help at dusk, on real streets?",
@@ -342,8 +375,11 @@ STUDIES = {
 }
 
 
-# The stored runs of these were scored on the embedded MiniCity's.
-STUDIES = {name: replace(study, streets=40) for name, study in STUDIES.items()}
+# The stored runs of all that came before were scored on the embedded MiniCity's.
+STUDIES = {
+    name: study if study.table == "semi" else replace(study, streets=40)
+    for name, study in STUDIES.items()
+}
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -363,6 +399,28 @@ def read(name: str) -> pd.DataFrame:
     study = STUDIES[name]
     table = experiments.read(results(study))
     return table.loc[[key for name in study.recipes for key in table.index if key[0] == name]]
+
+
+def one_more(name: str, configuration: str, seed: int, camvid: Path | None = None) -> pd.DataFrame:
+    """Do one more seed of one configuration of a study, and return it below the stored runs.
+
+    Its row is kept in ``runs/studies/``, with what was done there before; the package stays as it
+    is.
+
+    Raises
+    ------
+    ValueError
+        If that seed is stored.
+    """
+    study, stored = STUDIES[name], read(name)
+    if (configuration, seed) in stored.index:
+        raise ValueError(f"seed {seed} of {configuration!r} is among the stored ones; take another")
+    file = results(study, storage.home() / "runs" / "studies")
+    recipes = {configuration: study.recipes[configuration]}
+    own = experiments.run(
+        recipes, [seed], *study.data(camvid), file, progress=experiments.LiveTable()
+    )
+    return pd.concat([stored, own])
 
 
 def main() -> None:

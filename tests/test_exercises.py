@@ -224,3 +224,43 @@ def test_each_of_several_worst_classes_is_right():
     tie = ConfusionMatrix(3, names="abc").update(np.array([0, 1, 2]), np.array([0, 2, 1]))
     verdicts = [exercises.check_worst_class(name, tie).status for name in "abc"]
     assert verdicts == [WRONG, RIGHT, RIGHT]
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_shown_beside_what_came_out():
+    asked = exercises.predict("How much?", 0.05)
+    assert repr(asked) == "How much? You say: 0.05."
+    assert repr(exercises.compare(asked, 0.02)) == (
+        "How much? You said: 0.05. It came out: 0.02; you were too high by 0.03."
+    )
+    assert "too low by 1 %" in repr(exercises.compare(exercises.predict("?", 3, unit="%"), 4))
+    assert "you were right" in repr(exercises.compare(exercises.predict("?", 3), np.float64(3)))
+
+
+@pytest.mark.parametrize("answer", [None, ...])
+def test_without_a_prediction_the_lesson_goes_on(answer):
+    asked = exercises.predict("How much?", answer)
+    assert "or go on" in repr(asked)
+    assert repr(exercises.compare(asked, 0.02)) == (
+        "How much? You said: no answer. It came out: 0.02."
+    )
+
+
+def test_a_choice_is_one_of_those_given():
+    choices = ("teacher", "labels")
+    asked = exercises.predict("Which wins?", "teacher", choices)
+    assert repr(asked).startswith("Which wins? (teacher, labels) You say: teacher")
+    assert "as you said" in repr(exercises.compare(asked, "teacher"))
+    assert "otherwise" in repr(exercises.compare(asked, "labels"))
+    with pytest.raises(ValueError, match="one of teacher, labels, got 'both'"):
+        exercises.predict("Which wins?", "both", choices)
+
+
+def test_the_fold_shows_what_was_typed_and_runs_nothing_of_it():
+    html = exercises.compare(exercises.predict("<b>?", "<script>"), "a & b")._repr_html_()
+    assert html == (
+        "<details><summary>&lt;b&gt;? You said: &lt;script&gt;.</summary>"
+        "<p>It came out: a &amp; b; you said otherwise.</p></details>"
+    )

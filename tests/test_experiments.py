@@ -109,6 +109,16 @@ def test_some_configurations_may_have_more_seeds(data):
     assert list(experiments._cells(many, iter((0, 1)), *data)) == rounds
 
 
+def test_data_may_depend_on_the_seed(data):
+    train, val, scheme = data
+    chosen = {"plain": train, "some": lambda seed: train.iloc[seed : seed + 3]}
+    cells = experiments._cells({"plain": TINY, "some": TINY}, (0, 1), chosen, val, scheme)
+    frames = {key: list(cell.train["frame"]) for key, cell in cells.items()}
+    assert frames["plain", 0] == frames["plain", 1] == list(train["frame"])
+    assert [frames["some", k] for k in (0, 1)] == [list(train["frame"])[k : k + 3] for k in (0, 1)]
+    assert cells["some", 0].settings != cells["some", 1].settings
+
+
 @pytest.mark.parametrize("change", ["recipe", "train", "val", "classes", "mask", "city"])
 def test_another_question_needs_another_name(finished, data, tiny_city, tmp_path, change):
     results, _ = finished

@@ -263,7 +263,7 @@ def test_the_discriminator_learns_a_toy_rule():
         columns = np.repeat(rng.integers(0, CLASSES, (8, 1, 16)), 16, 1)
         rows = np.repeat(rng.integers(0, CLASSES, (8, 16, 1)), 16, 2)
         first, second = (tf.one_hot(x, CLASSES) for x in (columns, rows))
-        _, told_apart = model._teach(first, second)
+        _, told_apart = model.teach(first, second)
     assert float(told_apart) > 0.95
     assert (
         float(tf.reduce_mean(model.judge(first))) > 0 > float(tf.reduce_mean(model.judge(second)))

@@ -44,8 +44,8 @@ def test_stored_runs_are_of_these_recipes(name):
         assert row["command"] in map(studies.command, asked)
 
 
-# The choice of a recipe for CamVid, of which the README says so.
-UNFINISHED = {"recipe"}
+# Choices of recipes, which nothing but the choice is claimed of.
+UNFINISHED = {"recipe", "few labels, search"}
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES.keys() - UNFINISHED))
@@ -60,7 +60,7 @@ def test_every_stored_row_belongs_to_a_study():
     names = {}
     for study in STUDIES.values():
         names.setdefault(studies.results(study), set()).update(study.recipes)
-    assert {path.name for path in names} == {"minicity.csv", "camvid.csv", "small.csv"}
+    assert {path.name for path in names} == {"minicity.csv", "camvid.csv", "small.csv", "semi.csv"}
     for file, known in names.items():
         assert set(experiments.read(file).index.get_level_values(0)) <= known
 
@@ -79,6 +79,20 @@ def test_as_many_frames_in_a_row_as_spread():
     assert rows["a"].tolist() == list(range(13))
     assert rows["b"].tolist() == list(range(101, 127))
     assert len(parts["spread"]) == 39
+
+
+def test_few_labels_are_drawn_anew_by_each_seed():
+    train = pd.DataFrame({"image": range(120), "mask": range(120)})
+    names = ("labels alone, 0.002, crop, 15 labels", "pasted classes, 0.002, crop, 15 labels")
+    drawn = studies.hide_labels(studies.SEARCH_FOR_FEW)(train)
+    alone, with_others = (drawn[name] for name in names)
+    assert len(alone(0)) == 15 and len(with_others(0)) == 120
+    assert set(with_others(0).dropna().index) == set(alone(0).index) != set(alone(1).index)
+
+
+def test_one_more_seed_is_not_a_stored_one():
+    with pytest.raises(ValueError, match="seed 0 of 'plain' is among the stored ones"):
+        studies.one_more("augmentation", "plain", 0)
 
 
 @pytest.mark.slow
