@@ -12,14 +12,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from IPython.display import display
 
-from cityseg_utils import datasets, framework, identity, plots, prediction, recipes, storage, tables
+from cityseg_utils import (
+    analysis,
+    datasets,
+    framework,
+    identity,
+    plots,
+    prediction,
+    recipes,
+    storage,
+    tables,
+)
 from cityseg_utils.errors import CitysegError, DataError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
@@ -30,6 +42,7 @@ from cityseg_utils.statistics import by_class, gains, means, paired  # noqa: F40
 
 KEYS, _WORDS = ("configuration", "seed"), ("configuration", "settings")
 FREQUENT, FOUND = 0.01, 0.1  # a class's share of the pixels, and its IoU
+BORDER = 4  # pixels on either side
 TRAIN_FRAMES = 40  # so many, evenly chosen, are scored beside those of val
 _TIMED = 6  # steps, of which the first compiles
 
@@ -259,15 +272,14 @@ class _Cell:
         )
         labelled = self.train[self.train["mask"].notna()]
         some = labelled.iloc[:: max(1, len(labelled) // TRAIN_FRAMES)]
-        matrix, on_train = (
-            prediction.evaluate(trained.model, pairs, self.scheme, self.recipe.size)
-            for pairs in (self.val, some)
-        )
+        matrix, at_borders = self._scored(trained.model, self.val)
+        on_train, _ = self._scored(trained.model, some)
         return {
             "configuration": self.name,
             "seed": self.seed,
             **_scores(matrix),
             "mean IoU on train": on_train.mean_iou(),
+            "mean IoU at borders": at_borders.mean_iou(),
             **{f"IoU {name}": iou for name, iou in matrix.iou().items()},
             "steps": trained.steps,
             "seconds": round(trained.seconds, 1),
@@ -288,6 +300,16 @@ class _Cell:
             ),
             "date": time.strftime("%Y-%m-%d"),
         }
+
+    def _scored(self, model, pairs: pd.DataFrame) -> tuple[ConfusionMatrix, ConfusionMatrix]:
+        """Return the confusion matrix over whole frames, and that along borders alone."""
+        answers = prediction.predict(model, pairs["image"], self.recipe.size)
+        guesses = [answer.argmax(-1).astype(np.uint8) for answer in answers]
+        at_borders = partial(analysis.trimap, width=BORDER)
+        return (
+            prediction.score(pairs, self.scheme, guesses),
+            prediction.score(pairs, self.scheme, guesses, at_borders),
+        )
 
 
 def _scores(matrix: ConfusionMatrix) -> dict[str, float]:

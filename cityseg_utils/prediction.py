@@ -1,6 +1,6 @@
 """Predictions at an image's own size, and honest scores of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -102,7 +102,10 @@ def _need_masks(pairs: pd.DataFrame) -> None:
 
 
 def score(
-    pairs: pd.DataFrame, scheme: ClassScheme, predictions: Iterable[np.ndarray]
+    pairs: pd.DataFrame,
+    scheme: ClassScheme,
+    predictions: Iterable[np.ndarray],
+    part: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> ConfusionMatrix:
     """Compare predictions with the masks of `pairs` at the masks' own size.
 
@@ -113,6 +116,9 @@ def score(
     predictions : iterable
         One per pair, in order: ``(h, w) uint8`` train ids or ``(h, w, C) float32`` probabilities;
         resized to the mask if need be, ids by nearest neighbour.
+    part : callable, optional
+        Takes truth and prediction and returns the truth with void where it is not to count, as
+        `analysis.trimap` does with a width.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def score(
         if prediction.shape[:2] != truth.shape:
             resize = resize_mask if prediction.ndim == 2 else _resize_scores
             prediction = resize(prediction, truth.shape)
-        matrix.update(truth, prediction)
+        matrix.update(truth if part is None else part(truth, prediction), prediction)
     return matrix
 
 

@@ -73,6 +73,7 @@ def test_a_run_leaves_a_row(finished):
     assert row["precision"] == framework.precision()
     assert row["processor seconds"] >= 0
     assert 0 <= row["mean IoU on train"] < 1
+    assert 0 < row["mean IoU at borders"] < row["pixel accuracy"]
     assert row["mean IoU"] < row["mean IoU of frequent classes"] < 1
     assert 0 <= row["classes found"] < 19
     assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(

@@ -134,6 +134,18 @@ def test_score_resizes_predictions_to_the_mask(tmp_path, write_picture, factor):
     assert matrix.counts.tolist() == [[16, 0, 0], [16, 16, 0]]
 
 
+def test_a_part_of_each_frame_is_scored_alone(tmp_path, write_picture):
+    pairs = lights(tmp_path, write_picture, [[[0, 0, 1, 1]] * 2])
+    guess = np.uint8([[0, 1, 0, 0]] * 2)
+
+    def left(truth, prediction):
+        assert prediction is guess
+        return np.where([True, True, False, False], truth, 255)
+
+    matrix = prediction.score(pairs, RED_GREEN, [guess], left)
+    assert matrix.counts.tolist() == [[2, 2, 0], [0, 0, 0]]
+
+
 def test_score_wants_a_prediction_for_every_pair(tmp_path, write_picture):
     """A score over half of the data must not pass for one over all."""
     pairs = lights(tmp_path, write_picture, [[[0, 1]], [[1, 0]]])
