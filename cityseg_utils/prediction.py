@@ -67,12 +67,21 @@ def predict(
         check_fits(model, size)
     for seen, pictures in _batches(model, images, size, batch_size):
         batch = np.stack([normalize(resize_image(x, seen), normalization) for x in pictures])
-        scores = np.asarray(model.predict_on_batch(batch), np.float32)
+        scores = _answer(model, batch)
         if mirror:
-            mirrored = np.asarray(model.predict_on_batch(batch[:, :, ::-1]), np.float32)
-            scores = (scores + mirrored[:, :, ::-1]) / 2
+            scores = (scores + _answer(model, batch[:, :, ::-1])[:, :, ::-1]) / 2
         for picture, probabilities in zip(pictures, scores, strict=True):
             yield _resize_scores(probabilities, picture.shape[:2])
+
+
+def _answer(model, batch: np.ndarray) -> np.ndarray:
+    """Return the scores of a batch; one picture alone is shown twice.
+
+    With AVX2 alone, oneDNN takes a slow way for the fused batch norm of a batch of one: 2.1 seconds
+    for 256 x 512, and 0.2 for two such pictures (benchmarks/networks.py).
+    """
+    shown = np.repeat(batch, 2, 0) if len(batch) == 1 else batch
+    return np.asarray(model.predict_on_batch(shown), np.float32)[: len(batch)]
 
 
 def _batches(model, images, size: Size | None, batch_size: int):
