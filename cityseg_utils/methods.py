@@ -62,7 +62,7 @@ class Method:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)!r}")
 
     def frames(self, pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Tell train frames that have a mask from those that have none.
+        """Return the train frames that have a mask, and those without that the method uses.
 
         Raises
         ------
@@ -77,9 +77,11 @@ class Method:
             )
         if labelled.empty:
             raise DataError("not one frame has a mask, so there is no label to learn from")
-        if self.own_frames:
+        if not self.needs_others:
+            others = others.iloc[:0]
+        elif self.own_frames:
             others = labelled.assign(mask=None)
-        elif self.needs_others and others.empty:
+        elif others.empty:
             raise DataError(
                 "every frame has a mask; datasets.hide_masks leaves some without, or say "
                 "own_frames=True"
