@@ -55,6 +55,9 @@ class MeanTeacher(Method):
         rounds (Lee, 2013).
     strong : callable, optional
         Changes what the student sees; as for `pipeline.make_dataset`, colours alone.
+    strong_on : str
+        ``"others"``: of the frames without labels, before anything is pasted; ``"mixture"``: of
+        all that it sees, what was pasted too, as DACS has it.
     batch_size, size, augment, own_frames, warm, refresh_on
         As for `methods.Method`.
 
@@ -74,12 +77,15 @@ class MeanTeacher(Method):
     momentum: float = 0.99
     fixed: bool = False
     strong: Callable | None = OTHER_COLORS
+    strong_on: str = "others"
 
     def __post_init__(self):
         super().__post_init__()
         self.check_shares("threshold", "momentum")
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {LOSSES}, got {self.loss!r}")
+        if self.strong_on not in ("others", "mixture"):
+            raise ValueError(f"strong_on must be others or mixture, got {self.strong_on!r}")
         if self.share and self.loss != "cross-entropy":
             raise ValueError("share=True weighs pixels, which Dice cannot; take cross-entropy")
         if self.rare_first and not (self.paste and isinstance(self.mix, ClassMix)):
@@ -154,7 +160,8 @@ class Student(Learner):
         sure = tf.reduce_mean(weights)
         if method.share:
             weights = tf.fill(tf.shape(labels), sure)
-        mixed = self._changed(others, labels, key)
+        first = method.strong_on == "others" or self.mix is None
+        mixed = self._changed(others, labels, key) if first else others
         if self.mix is None:
             return mixed, labels, weights, sure
         if method.paste:
@@ -164,8 +171,9 @@ class Student(Learner):
             donors = (tf.roll(x, 1, 0) for x in (mixed, labels, weights))
         pictures, donor_labels, donor_weights = donors
         where = self.mix.where(donor_labels, key)
+        mixed = tf.where(where[..., None], pictures, mixed)
         return (
-            tf.where(where[..., None], pictures, mixed),
+            mixed if first else self._changed(mixed, labels, key),
             tf.where(where, donor_labels, labels),
             tf.where(where, donor_weights, weights),
             sure,

@@ -218,6 +218,22 @@ def test_pictures_labels_and_weights_are_mixed_alike(mix, paste):
     np.testing.assert_array_equal(np.where(of_others, sure_of, donor_weights), weights)
 
 
+@pytest.mark.parametrize("strong_on", ["others", "mixture"])
+def test_colours_change_before_or_after_pasting(strong_on):
+    model = learner(MeanTeacher(strong=darken, strong_on=strong_on))
+    images, truth = batches()["labelled"]
+    mixed = model.mixture(images, truth, painted([3, 4]))[0]
+    of_others = (mixed > 1).numpy().all(-1)  # half of 3 or 4 is more than any labelled pixel has
+    pasted = images.numpy() / (2 if strong_on == "mixture" else 1)
+    expected = np.where(of_others[..., None], painted([3, 4]) / 2, pasted)
+    np.testing.assert_allclose(mixed, expected, rtol=1e-6)
+    assert of_others.any() and not of_others.all()
+
+
+def darken(image, mask, seed):
+    return image / 2, mask
+
+
 def test_whole_classes_are_pasted_and_rare_ones_more_often():
     donors = tf.constant(np.arange(64).reshape(1, 8, 8) // 22, tf.uint8)  # 0, 1, 2
     pasted = np.zeros(3)
@@ -330,6 +346,7 @@ def test_a_recipe_trains_with_frames_whose_mask_files_are_gone(train_pairs, tmp_
         (lambda: MeanTeacher(threshold=1.1), "threshold must be from 0 to 1"),
         (lambda: MeanTeacher(momentum=-0.1), "momentum must be from 0 to 1"),
         (lambda: MeanTeacher(loss="hinge"), "loss must be one of"),
+        (lambda: MeanTeacher(strong_on="all"), "strong_on must be"),
         (lambda: MeanTeacher(share=True, loss="dice"), "weighs pixels"),
         (lambda: MeanTeacher(mix=CutMix(), rare_first=True), "rare_first=True is for"),
         (lambda: Adversarial(warm=2), "warm must be from 0 to 1"),
