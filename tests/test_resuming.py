@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from cityseg_utils import adversarial as rivals
 from cityseg_utils import training
 from cityseg_utils.augmentation import ScaleAndCrop
 from cityseg_utils.datasets import find_pairs
@@ -14,6 +15,7 @@ from cityseg_utils.framework import load_tensorflow, set_seed
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.losses import DiceLoss
 from cityseg_utils.pipeline import make_dataset
+from cityseg_utils.semi_supervised import MeanTeacher
 
 tf = load_tensorflow()
 pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.slow]
@@ -58,6 +60,12 @@ class Adversarial(tf.keras.Model):
         return {"loss": loss, "critic": critic_loss}
 
 
+METHODS = {
+    "teacher": MeanTeacher(warm=0.2),
+    "rivals": rivals.Adversarial(against="source", weight=0.1, warm=0.2),
+}
+
+
 class Stop(tf.keras.callbacks.Callback):
     """Hold the training after a step, until the process is killed."""
 
@@ -82,8 +90,10 @@ def fit(kind, data, runs, callbacks=(), **options):
     pairs = find_pairs(data)
     train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
     labelled = make_dataset(train, CITYSCAPES, SIZE, 3, shuffle=True, seed=3)
-    if kind == "method":
+    if kind in ("method", *METHODS):
         model = Adversarial()
+        if kind in METHODS:
+            model = METHODS[kind].build(network("predictor"), STEPS, 0, None)
         model.compile(tf.keras.optimizers.Adam(0.01), DiceLoss())
         others = make_dataset(
             train.assign(mask=None), CITYSCAPES, SIZE, 2, shuffle=True, unlabelled=True
@@ -93,7 +103,7 @@ def fit(kind, data, runs, callbacks=(), **options):
         model = network(kind)
         metrics = [training.MeanIoU(19)]
         model.compile(tf.keras.optimizers.Adam(0.01), DiceLoss(), metrics=metrics)
-    if kind in ("averaged", "method"):
+    if kind not in ("plain", "dropout"):
         options = {"average": 0.8, "refresh": 2} | options
     run = training.fit(
         model,
@@ -162,6 +172,15 @@ def test_killed_after_any_step(undisturbed, tiny_city, tmp_path, start_python, s
     outcome = fit(kind, tiny_city, tmp_path)
     assert not outcome[0].reused
     assert_same(outcome, expected)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_killed_method_goes_on_with_all_that_it_holds(kind, tiny_city, tmp_path, start_python):
+    """The teacher, or the discriminator and its optimizer: what they say is in the history."""
+    expected = fit(kind, tiny_city, tmp_path / "one")
+    assert len(expected[0].history.columns) == 6
+    kill(kind, tiny_city, tmp_path / "two", 5, start_python)
+    assert_same(fit(kind, tiny_city, tmp_path / "two"), expected)
 
 
 def test_what_cannot_go_on_starts_anew(tiny_city, tmp_path, start_python, capsys):
