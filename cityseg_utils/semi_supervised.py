@@ -160,8 +160,8 @@ class Student(Learner):
         sure = tf.reduce_mean(weights)
         if method.share:
             weights = tf.fill(tf.shape(labels), sure)
-        first = method.strong_on == "others" or self.mix is None
-        mixed = self._changed(others, labels, key) if first else others
+        change_first = method.strong_on == "others" or self.mix is None
+        mixed = self._changed(others, labels, key) if change_first else others
         if self.mix is None:
             return mixed, labels, weights, sure
         if method.paste:
@@ -173,7 +173,7 @@ class Student(Learner):
         where = self.mix.where(donor_labels, key)
         mixed = tf.where(where[..., None], pictures, mixed)
         return (
-            mixed if first else self._changed(mixed, labels, key),
+            mixed if change_first else self._changed(mixed, labels, key),
             tf.where(where, donor_labels, labels),
             tf.where(where, donor_weights, weights),
             sure,
