@@ -11,7 +11,7 @@ tf = load_tensorflow()
 AGAINST = ("truth", "source")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Adversarial(Method):
     """A loss from a discriminator (Goodfellow et al., 2014) beside that from the labels.
 

@@ -1,7 +1,7 @@
 """What all methods share that learn from frames with labels and from others without any."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from cityseg_utils.preprocessing import Size
 tf = load_tensorflow()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Method:
     """How a recipe learns from more than labels; the kinds are in the modules named for them.
 
@@ -54,6 +54,12 @@ class Method:
         self.check_shares("warm")
         if self.refresh_on not in ("labelled", "unlabelled"):
             raise ValueError(f"refresh_on must be labelled or unlabelled, got {self.refresh_on!r}")
+
+    def __repr__(self) -> str:
+        """Name what differs from the default, so that stored tables outlive new settings."""
+        held = [(field, getattr(self, field.name)) for field in fields(self)]
+        changed = [f"{field.name}={value!r}" for field, value in held if value != field.default]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def check_shares(self, *names: str) -> None:
         """Refuse a setting that is no share, 0 to 1."""

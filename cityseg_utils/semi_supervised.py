@@ -22,7 +22,7 @@ HALF_THE_CLASSES, OTHER_COLORS = ClassMix(), Colors(0.5)
 RARE = 0.02  # of the labelled pixels; what has less is pasted more often
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MeanTeacher(Method):
     """Pseudo-labels from an average of earlier students (Tarvainen and Valpola, NeurIPS 2017).
 

@@ -115,10 +115,10 @@ WAYS_FOR_FEW = {
     "pasted classes": PASTED,
     "pasted classes of labelled": replace(PASTED, own_frames=True),
 }
+TRIED_FOR_FEW = ((2e-3, "flip"), (2e-3, "crop"), (1e-3, "flip"), (1e-3, "crop"), (4e-3, "flip"))
 SEARCH_FOR_FEW = {
     f"{name}, {rate}, {looks}, 15 labels": few_labels(rate, looks, method)
-    for rate in (2e-3, 1e-3, 4e-3)
-    for looks in LOOKS_OF_FEW
+    for rate, looks in TRIED_FOR_FEW
     for name, method in WAYS_FOR_FEW.items()
 }
 

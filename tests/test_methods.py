@@ -336,6 +336,12 @@ def test_a_recipe_trains_with_frames_whose_mask_files_are_gone(train_pairs, tmp_
     assert model.output_shape[-1] == CITYSCAPES.num_classes
 
 
+def test_a_method_says_what_differs_from_the_default():
+    assert repr(MeanTeacher()) == "MeanTeacher()"
+    assert repr(MeanTeacher(weight=0.5, batch_size=2)) == "MeanTeacher(batch_size=2, weight=0.5)"
+    assert repr(Adversarial(soften=0.9)) == "Adversarial(soften=0.9)"
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
