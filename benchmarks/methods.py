@@ -30,9 +30,8 @@ WAYS = {  # labelled frames, others, method
 }
 
 
-def make_step(number: int, others: int, method):
-    """Return a function that does a step, and the batch that it does it on."""
-    recipe = studies.PRETRAINED
+def make_step(number: int, others: int, method, recipe=studies.PRETRAINED):
+    """Return a function that does a step."""
     model = recipes.make_model(recipe.but(encoder_weights=None), CLASSES)
     if method is not None:
         model = method.build(model, 100, 0, np.ones(CLASSES))
@@ -42,7 +41,8 @@ def make_step(number: int, others: int, method):
         batch = {"labelled": batch}
         if others:
             batch["unlabelled"] = random_batch(others, recipe.size)
-    return training.make_step(model), batch
+    step = training.make_step(model)
+    return lambda: float(step(batch)["loss"])
 
 
 def random_batch(number: int, size):
@@ -52,19 +52,24 @@ def random_batch(number: int, size):
     return tf.constant(rng.random((number, *size, 3)), tf.float32), tf.constant(masks)
 
 
+def by_turns(actions: dict, rounds: int) -> dict[str, float]:
+    """Return the median of the processor seconds of each action, without the first two of each."""
+    times = {name: [] for name in actions}
+    for _ in range(2 + rounds):
+        for name, do in actions.items():
+            before = time.process_time()
+            do()
+            times[name].append(time.process_time() - before)
+    return {name: float(np.median(values[2:])) for name, values in times.items()}
+
+
 def main() -> None:
     """Time all ways, and print each beside the one on as many labels alone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
     ways = {name: make_step(*way) for name, way in WAYS.items()}
-    times = {name: [] for name in ways}
-    for _ in range(2 + rounds):
-        for name, (step, batch) in ways.items():
-            before = time.process_time()
-            tf.nest.map_structure(lambda x: x.numpy(), step(batch))
-            times[name].append(time.process_time() - before)
-    seconds = {name: np.median(values[2:]) for name, values in times.items()}
+    seconds = by_turns(ways, rounds)
     for name, (number, _, _) in WAYS.items():
         ratio = seconds[name] / seconds[f"{number} labels"]
         print(f"{name:34} {seconds[name]:6.3f} s of processor time, ratio {ratio:5.2f}")

@@ -9,22 +9,11 @@ reference model and by the one before it.
 """
 
 import argparse
-import time
 
 import numpy as np
-from methods import CLASSES, random_batch
+from methods import CLASSES, by_turns, make_step
 
-from cityseg_utils import framework, models, prediction, recipes, studies, training
-
-tf = framework.load_tensorflow()
-
-
-def make_step(recipe):
-    """Return a function that does a training step."""
-    model = recipes.make_model(recipe.but(encoder_weights=None), CLASSES)
-    model.compile(tf.keras.optimizers.Adam(), recipes.make_loss(recipe))
-    step, batch = training.make_step(model), random_batch(8, recipe.size)
-    return lambda: float(step(batch)["loss"])
+from cityseg_utils import models, prediction, recipes, studies
 
 
 def make_prediction(model):
@@ -41,18 +30,12 @@ def main() -> None:
     first = recipes.make_model(recipes.Recipe(), CLASSES)
     models.load_weights(first, models.FIRST_REFERENCE)
     work = {
-        "step, ResNet-34": make_step(studies.PLAIN_DICE),
-        "step, small": make_step(studies.PRETRAINED),
+        "step, ResNet-34": make_step(8, 0, None, studies.PLAIN_DICE),
+        "step, small": make_step(8, 0, None, studies.PRETRAINED),
         "prediction, ResNet-34": make_prediction(first),
         "prediction, small": make_prediction(models.load_reference()),
     }
-    times = {name: [] for name in work}
-    for _ in range(2 + rounds):
-        for name, do in work.items():
-            before = time.process_time()
-            do()
-            times[name].append(time.process_time() - before)
-    seconds = {name: np.median(values[2:]) for name, values in times.items()}
+    seconds = by_turns(work, rounds)
     for name, value in seconds.items():
         print(f"{name:22} {value:6.3f} s of processor time")
     steps = 3 * seconds["step, small"] / seconds["step, ResNet-34"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cityseg_utils.framework import load_tensorflow
-from cityseg_utils.losses import EPSILON
+from cityseg_utils.losses import EPSILON, surprise
 from cityseg_utils.methods import Learner, Method
 
 tf = load_tensorflow()
@@ -59,8 +59,7 @@ class Adversarial(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.against not in AGAINST:
-            raise ValueError(f"against must be one of {AGAINST}, got {self.against!r}")
+        self.check_word("against", AGAINST)
         self.check_shares(
             "smooth", *(x for x in ("soften", "confident") if getattr(self, x) is not None)
         )
@@ -163,8 +162,7 @@ class Rivals(Learner):
         """Return cross-entropy of the answer to itself where it is taken for true."""
         true = tf.sigmoid(tf.stop_gradient(self.judge(answer)))
         true = tf.image.resize(true, tf.shape(answer)[1:3])[..., 0] > self.method.confident
-        surprise = -tf.math.log(tf.maximum(tf.reduce_max(answer, -1), EPSILON))
-        return tf.reduce_mean(surprise * tf.cast(true, tf.float32))
+        return tf.reduce_mean(surprise(tf.reduce_max(answer, -1)) * tf.cast(true, tf.float32))
 
     def teach(self, first, second):
         """Let the discriminator learn from ``(N, H, W, C)`` maps of both kinds.

@@ -32,6 +32,11 @@ def soft_counts(truth, probabilities):
     )
 
 
+def surprise(likelihood):
+    """Return the negative logarithm of a probability, which is finite at 0."""
+    return -tf.math.log(tf.maximum(likelihood, EPSILON))
+
+
 @tf.keras.utils.register_keras_serializable("cityseg_utils")
 class DiceLoss(tf.keras.losses.Loss):
     """One minus the soft Dice coefficient, averaged over the classes that the batch holds.
@@ -84,10 +89,10 @@ class CrossEntropy(tf.keras.losses.Loss):
         y_true = tf.cast(y_true, tf.float32)
         likelihood = tf.reduce_sum(y_true * tf.cast(y_pred, tf.float32), -1)
         counts = tf.reduce_sum(y_true if self.weights is None else y_true * self.weights, -1)
-        surprise = -tf.math.log(tf.maximum(likelihood, EPSILON)) * counts
+        loss = surprise(likelihood) * counts
         if self.focus:
-            surprise *= (1 - likelihood) ** self.focus
-        return tf.math.divide_no_nan(tf.reduce_sum(surprise), tf.reduce_sum(counts))
+            loss *= (1 - likelihood) ** self.focus
+        return tf.math.divide_no_nan(tf.reduce_sum(loss), tf.reduce_sum(counts))
 
     def get_config(self) -> dict:
         return {"weights": self.weights, "focus": self.focus, "name": self.name}

@@ -52,14 +52,18 @@ class Method:
                 "and variance from a batch, and frames are mixed with others of it"
             )
         self.check_shares("warm")
-        if self.refresh_on not in ("labelled", "unlabelled"):
-            raise ValueError(f"refresh_on must be labelled or unlabelled, got {self.refresh_on!r}")
+        self.check_word("refresh_on", ("labelled", "unlabelled"))
 
     def __repr__(self) -> str:
         """Name what differs from the default, so that stored tables outlive new settings."""
         held = [(field, getattr(self, field.name)) for field in fields(self)]
         changed = [f"{field.name}={value!r}" for field, value in held if value != field.default]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    def check_word(self, name: str, known: tuple[str, ...]) -> None:
+        """Refuse a setting that is none of these words."""
+        if getattr(self, name) not in known:
+            raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
 
     def check_shares(self, *names: str) -> None:
         """Refuse a setting that is no share, 0 to 1."""

@@ -12,7 +12,7 @@ import numpy as np
 from cityseg_utils.augmentation import ClassMix, Colors, CutMix
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID
-from cityseg_utils.losses import EPSILON, DiceLoss
+from cityseg_utils.losses import DiceLoss, surprise
 from cityseg_utils.methods import Learner, Method
 
 tf = load_tensorflow()
@@ -82,10 +82,8 @@ class MeanTeacher(Method):
     def __post_init__(self):
         super().__post_init__()
         self.check_shares("threshold", "momentum")
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {LOSSES}, got {self.loss!r}")
-        if self.strong_on not in ("others", "mixture"):
-            raise ValueError(f"strong_on must be others or mixture, got {self.strong_on!r}")
+        self.check_word("loss", LOSSES)
+        self.check_word("strong_on", ("others", "mixture"))
         if self.share and self.loss != "cross-entropy":
             raise ValueError("share=True weighs pixels, which Dice cannot; take cross-entropy")
         if self.rare_first and not (self.paste and isinstance(self.mix, ClassMix)):
@@ -198,7 +196,7 @@ class Student(Learner):
         if self.method.loss == "dice":
             return DiceLoss()(wanted * weights[..., None], answer)
         likelihood = tf.reduce_sum(wanted * answer, -1)
-        return tf.reduce_mean(-tf.math.log(tf.maximum(likelihood, EPSILON)) * weights)
+        return tf.reduce_mean(surprise(likelihood) * weights)
 
     def after_step(self) -> None:
         """Let the teacher follow, BatchNorm's averages too."""
