@@ -2,10 +2,14 @@
 
     python benchmarks/transfer.py /path/to/camvid frozen --seed 0
 
-Predictions of the 19 Cityscapes classes become CamVid's by `labels.CITYSCAPES_TO_CAMVID`; no
-photograph of a street is seen in training. Scored are val and two drives of train, and each at
-several sizes; a row of each goes to ``transfer.csv``. Run it again after it was stopped and it goes
-on where it was. ``reference`` trains nothing: it is the model that comes with the course.
+Predictions of the 19 Cityscapes classes become CamVid's by `labels.CITYSCAPES_TO_CAMVID`; no label
+of a photograph is seen in training. Scored are val and two drives of train, and each at several
+sizes; a row of each goes to ``transfer.csv``. Run it again after it was stopped and it goes on
+where it was. ``reference`` trains nothing: it is the model that comes with the course.
+
+    python benchmarks/transfer.py /path/to/camvid pasted --unseen 0006R0 --seed 0
+
+learns from CamVid's train pictures, too, but for those of one drive, which is scored beside val.
 """
 
 import argparse
@@ -13,9 +17,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cityseg_utils import datasets, labels, models, prediction, recipes, storage, studies, tables
+from cityseg_utils.adversarial import Adversarial
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
+from cityseg_utils.semi_supervised import MeanTeacher
 
 # Random weights and many steps, as long as there was nothing else.
 RESNET34 = recipes.Recipe(
@@ -36,12 +43,26 @@ SMALL = recipes.Recipe(
     precision="float32",
     steps=600,
 )
+FROZEN = SMALL.but(freeze_encoder=True)
 TRAININGS = {
     "resnet34": (RESNET34, 1600),
     "random": (SMALL.but(encoder_weights=None), 480),
     "imagenet": (SMALL, 480),
-    "frozen": (SMALL.but(freeze_encoder=True), 480),
+    "frozen": (FROZEN, 480),
 }
+# With photographs without labels; BatchNorm's averages are of these, if anything is.
+PHOTOGRAPHS = {
+    "size": (128, 160),
+    "augment": Compose(ScaleAndCrop((128, 160), (1.0, 1.6)), Flip(), Colors(0.3)),
+    "refresh_on": "unlabelled",
+}
+RIVAL = Adversarial(against="source", weight=0.001, **PHOTOGRAPHS)
+PASTED = MeanTeacher(rare_first=True, share=True, threshold=0.9, strong_on="mixture", **PHOTOGRAPHS)
+ADAPTED = {
+    "adversarial": (FROZEN.but(method=RIVAL), 480),
+    "pasted": (FROZEN.but(method=PASTED, refresh=30), 480),
+}
+DRIVES = ("0001TP", "0006R0")
 SIZES = ((128, 160), (192, 256), (256, 352), (352, 480))
 KEYS = ("training", "seed", "scored on", "network sees")
 
@@ -50,16 +71,21 @@ def main() -> None:
     """Draw the streets, train, predict, score."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("camvid", type=Path)
-    parser.add_argument("training", choices=[*TRAININGS, "reference"])
+    parser.add_argument("training", choices=[*TRAININGS, *ADAPTED, "reference"])
+    parser.add_argument("--unseen", choices=DRIVES, help="the drive not even whose pictures count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "transfer.csv")
     options = parser.parse_args()
+    if (options.training in ADAPTED) != (options.unseen is not None):
+        parser.error(f"--unseen is for, and needed by, {', '.join(ADAPTED)}")
 
-    model, row = train(options.training, options.seed)
     photographs = datasets.find_pairs(options.camvid)
     train_pairs = photographs[photographs["split"] == "train"]  # a drive's rest may be in test
+    drives = [options.unseen] if options.unseen else DRIVES
+    others = train_pairs[~train_pairs["city"].isin(drives)].assign(mask=None)
+    model, row = train(options, others)
     scored_on = {"val": photographs[photographs["split"] == "val"]}
-    scored_on |= {name: train_pairs[train_pairs["city"] == name] for name in ("0001TP", "0006R0")}
+    scored_on |= {name: train_pairs[train_pairs["city"] == name] for name in drives}
     for what, pairs in scored_on.items():
         for size in SIZES:
             scored = score(model, pairs, size)
@@ -75,14 +101,22 @@ def main() -> None:
             tables.add(options.results, row | found, KEYS)
 
 
-def train(training: str, seed: int):
+def train(options, photographs):
     """Return the model, and what a row says of its training."""
-    row = {"training": training, "seed": seed, "date": time.strftime("%Y-%m-%d")}
-    row["command"] = f"python benchmarks/transfer.py /path/to/camvid {training} --seed {seed}"
+    training, seed = options.training, options.seed
+    command = f"python benchmarks/transfer.py /path/to/camvid {training}"
+    name = training
+    if options.unseen:
+        command += f" --unseen {options.unseen}"
+        name += f", without {options.unseen}"
+    row = {"training": name, "seed": seed, "date": time.strftime("%Y-%m-%d")}
+    row["command"] = f"{command} --seed {seed}"
     if training == "reference":
         return models.load_reference(), row
-    recipe, streets = TRAININGS[training]
+    recipe, streets = (TRAININGS | ADAPTED)[training]
     pairs, runs = datasets.draw_streets(streets), storage.home() / "runs"
+    if recipe.method is not None:
+        pairs = pd.concat([pairs, photographs], ignore_index=True)
     trained = recipes.train(
         recipe, pairs, labels.CITYSCAPES, seed, recipes.tell, runs, f"transfer-{training}"
     )

@@ -548,3 +548,109 @@ def check_streets_needed(function: Callable) -> Verdict:
         "the error is 1 - mean IoU; solve error = a n^-b for n",
         "small exponents make goals expensive",
     )
+
+
+# -- lesson 12 ----------------------------------------------------------------------------------
+
+
+def check_discriminator_loss(answer: float, of_true: float, of_answers: float) -> Verdict:
+    """Check a discriminator's loss, from what it gives true maps and answers for being true."""
+    return _judge(
+        answer,
+        float(-(np.log(of_true) + np.log(1 - of_answers)) / 2),
+        "put a number in place of the dots",
+        "the mean of two surprises, -log of what it gives to what is so: that the true maps are "
+        "true, and that the answers are not",
+        "compare it with 0.693, that of a coin",
+    )
+
+
+def check_softened(function: Callable) -> Verdict:
+    """Check a function that softens the true labels of pixels as an answer does, void staying 0."""
+    truth = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    answer = np.array([[0.7, 0.2, 0.1], [0.95, 0.05, 0], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2]])
+
+    def softened(least):
+        first = np.maximum(least, (truth * answer).sum(-1, keepdims=True))
+        rest = answer * (1 - truth)
+        new = truth * first + rest / rest.sum(-1, keepdims=True) * (1 - first)
+        return new * truth.sum(-1, keepdims=True)
+
+    return _judge_function(
+        function,
+        [((truth, answer, least), softened(least)) for least in (0.9, 0.8)],
+        "let the function return as many numbers as the truth has",
+        "the true class keeps `least`, or more if the answer gives it more; the others share what "
+        "is left as the answer does, so that each pixel sums to 1; void stays all zeros",
+        "no sharpness is left to tell the two apart where the answer is right",
+    )
+
+
+def check_cheat(function: Callable) -> Verdict:
+    """Check a function that tells answers from truth by void that somebody forgot to zero."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for true in (True, False, False, True):
+        maps = np.eye(4)[rng.integers(0, 4, (6, 8))]
+        if true:
+            maps[rng.random((6, 8)) < 0.1] = 0
+        cases.append(((maps,), true))
+    return _judge_function(
+        function,
+        cases,
+        "let the function return True or False",
+        "both kinds are one-hot here, so sharpness is no clue; what does a person write in a pixel "
+        "that nobody can name, and what does a network?",
+        "a discriminator finds that in its first steps, and learns nothing about streets",
+    )
+
+
+# -- lesson 13 ----------------------------------------------------------------------------------
+
+
+def check_gap_closed(answer: float, control: float, method: float, ceiling: float) -> Verdict:
+    """Check which share of the gap between a control and a ceiling a method closes."""
+    return _judge(
+        answer,
+        (method - control) / (ceiling - control),
+        "put a number in place of the dots",
+        "how far the method is above the control, and how far it could be at most",
+        "a gain of so many points says little without the gap that was there",
+    )
+
+
+def check_teacher_momentum(answer: float, steps: int, share: float) -> Verdict:
+    """Check the momentum of an average whose memory is a share of the training."""
+    return _judge(
+        answer,
+        1 - 1 / (share * steps),
+        "put a number in place of the dots",
+        "the memory is of 1 / (1 - momentum) steps",
+        "with more steps a teacher may be slower",
+    )
+
+
+def check_paste(function: Callable) -> Verdict:
+    """Check a function that pastes some classes of one labelled frame into another frame."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (4, 6, 3)) for _ in range(2)]
+    labels = [rng.integers(0, 3, (4, 6)) for _ in range(2)]
+    labels[0][0, :2] = VOID
+    cases = []
+    for classes in ([1], [0, 2]):
+        where = np.isin(labels[0], classes)
+        wanted = [np.where(where[..., None], *frames), np.where(where, *labels)]
+        cases.append(((frames[0], labels[0], frames[1], labels[1], classes), np.dstack(wanted)))
+
+    def together(*arguments):
+        both = function(*arguments)
+        return both if _is_stub(both) else np.dstack(both)
+
+    return _judge_function(
+        together,
+        cases,
+        "let the function return a picture and its labels",
+        "one mask for both: where the first frame's label is one of the classes, picture and label "
+        "are the first frame's, and elsewhere the second one's",
+        "picture and labels still belong together",
+    )

@@ -89,6 +89,8 @@ def load_tensorflow() -> ModuleType:
 
     if not tf.keras.Model.__module__.startswith("tf_keras"):
         raise FrameworkError(_HOW)
+    # Else "float32" would mean ten bits of mantissa on a GPU from Ampere on.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     _keep_freed_memory()
     return tf
 

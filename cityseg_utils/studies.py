@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from cityseg_utils import datasets, experiments, statistics, storage
+from cityseg_utils.adversarial import Adversarial
 from cityseg_utils.augmentation import (
     ClassMix,
     Colors,
@@ -48,6 +49,9 @@ PLAIN_DICE = PLAIN.but(precision="float32", learning_rate=2e-3, loss="dice", sch
 SMALL = PLAIN_DICE.but(backbone="efficientnetlite0")
 PRETRAINED = SMALL.but(encoder_weights="imagenet")
 CHANGES = Compose(ScaleAndCrop((96, 192), (0.75, 1.5)), Flip(), Colors(0.3))
+
+# What a rival is put beside: the best of the small network's recipes.
+RIVALLED = PRETRAINED.but(steps=900, augment=CHANGES)
 
 # From which `benchmarks/camvid.py` was chosen before there was the small network.
 CROPS = ScaleAndCrop((128, 160), (0.55, 1.4), seek=0.3)
@@ -100,7 +104,7 @@ LABELS = {"8 labels": 8, "15 labels": 15, "30 labels": 30, "all labels": 120}  #
 def few_labels(rate: float, looks: str, method: Method | None = None, **changes) -> Recipe:
     """Return a recipe for few labels: learning rate, augmentation, and method if there is one."""
     labelled, others = LOOKS_OF_FEW[looks]
-    if method is not None:
+    if method is not None and method.augment is None:
         method = replace(method, augment=others)
     recipe = PRETRAINED.but(
         steps=FEW_STEPS, batch_size=4, learning_rate=rate, augment=labelled, average=0.99
@@ -121,6 +125,42 @@ SEARCH_FOR_FEW = {
     for rate, looks in TRIED_FOR_FEW
     for name, method in WAYS_FOR_FEW.items()
 }
+# And then, at the best of these rates and looks, the loss on the pseudo-labels.
+BEST_FOR_FEW = {
+    name: method and replace(method, loss="dice") for name, method in WAYS_FOR_FEW.items()
+}
+SEARCH_FOR_FEW |= {
+    f"{name}, Dice, 15 labels": few_labels(2e-3, "crop", BEST_FOR_FEW[name])
+    for name in ("pasted classes", "pasted classes of labelled")
+}
+
+ALONE = few_labels(2e-3, "crop")
+FEW = {f"{name}, 15 labels": few_labels(2e-3, "crop", x) for name, x in BEST_FOR_FEW.items()} | {
+    # A step of the method costs 2.3 times as much (benchmarks/methods.py).
+    "labels alone for longer, 15 labels": ALONE.but(steps=round(2.3 * FEW_STEPS)),
+    "labels alone, all labels": ALONE,
+    "labels alone, two losses, all labels": ALONE.but(loss="cross-entropy + dice"),
+}
+# But for the published one and the rival, each differs from the best in what it is named for.
+DICE = {"loss": "dice", "weight": 0.5, "paste": False}
+LOSERS = {
+    "two rounds": MeanTeacher(**DICE, mix=None, fixed=True, warm=0.5),
+    "mean teacher": MeanTeacher(**DICE, mix=None),
+    "CutMix": MeanTeacher(**DICE, mix=CutMix(own=True)),
+    "CutMix where sure": MeanTeacher(**DICE, mix=CutMix(own=True), threshold=0.8),
+    "CutMix as published": MeanTeacher(mix=CutMix(own=True), paste=False),
+    "ClassMix of others": MeanTeacher(**DICE),
+    "rival that labels": Adversarial(confident=0.2),
+}
+ALL_OF_FEW = (
+    FEW
+    | {f"{name}, 15 labels": few_labels(2e-3, "crop", x) for name, x in LOSERS.items()}
+    | {
+        f"{name}, {labels}": few_labels(2e-3, "crop", x)
+        for labels in ("8 labels", "30 labels")
+        for name, x in BEST_FOR_FEW.items()
+    }
+)
 
 
 def hide_labels(recipes: dict[str, Recipe]) -> Callable:
@@ -277,6 +317,27 @@ STUDIES = {
         frames=hide_labels(SEARCH_FOR_FEW),
         seeds=(20,),
         scored=(0, 40),
+    ),
+    "few labels": Study(
+        "What do pictures without labels bring beside few with labels?",
+        ALL_OF_FEW,
+        table="semi",
+        frames=hide_labels(ALL_OF_FEW),
+        scored=(40, None),
+        main=tuple(FEW),
+    ),
+    "rival": Study(
+        "Does a discriminator of true label maps help a network that has all labels?",
+        {
+            "without a rival": RIVALLED,
+            "rival, 0.01": RIVALLED.but(method=Adversarial(weight=0.01)),
+            "rival, 0.1": RIVALLED.but(method=Adversarial(weight=0.1)),
+            "rival of softened truth, 0.1": RIVALLED.but(
+                method=Adversarial(weight=0.1, soften=0.9)
+            ),
+        },
+        table="semi",
+        main=("without a rival", "rival, 0.01", "rival of softened truth, 0.1"),
     ),
     "drive": Study(
         "Which changes of daylight frames help at dusk, on real streets?",

@@ -68,7 +68,39 @@ ANSWERS = [
     (exercises.check_left_of_start, (0.99, 0.01), 459, [458, 460, 100, 458.2]),
     (exercises.check_operations, ((48, 96), 3, (64, 128)), 679477248, [339738624, 0.5, "many"]),
     (exercises.check_exponent, ((100, 400), (0.6, 0.5)), 0.1315, [-0.1315, 0.18, "b"]),
+    (exercises.check_discriminator_loss, (0.8, 0.3), 0.2899, [0.58, -0.29, 0.7136, 0.714, "low"]),
+    (exercises.check_gap_closed, (0.4, 0.46, 0.6), 0.3, [0.06, 30, 0.7, 0.767, "a third"]),
+    (exercises.check_teacher_momentum, (1500, 0.1), 0.9933, [0.9, 150, 0.99, 1 / 150]),
 ]
+
+
+def softened(truth, answer, least):
+    first = np.maximum(least, (truth * answer).sum(-1, keepdims=True))
+    rest = answer * (1 - truth)
+    rest = rest / rest.sum(-1, keepdims=True) * (1 - first)
+    return (truth * first + rest) * truth.sum(-1, keepdims=True)
+
+
+def softened_by_pixel(truth, answer, least):
+    new = np.zeros(truth.shape)
+    for k in range(len(truth)):
+        if truth[k].sum():
+            c = truth[k].argmax()
+            new[k] = answer[k] * (1 - max(least, answer[k, c])) / (1 - answer[k, c])
+            new[k, c] = max(least, answer[k, c])
+    return new
+
+
+def pasted(picture, labels, onto, onto_labels, classes):
+    where = np.isin(labels, classes)
+    return np.where(where[..., None], picture, onto), np.where(where, labels, onto_labels)
+
+
+def pasted_in_place(picture, labels, onto, onto_labels, classes):
+    for k in classes:
+        onto[labels == k], onto_labels[labels == k] = picture[labels == k], k
+    return onto, onto_labels
+
 
 FUNCTIONS = [
     (
@@ -169,6 +201,55 @@ FUNCTIONS = [
         (),
         lambda iou: 2 * iou / (1 + iou),
         [lambda iou: iou, lambda iou: 2 * iou, lambda iou: 2 * iou / (1 - iou)],
+    ),
+    *(
+        (
+            exercises.check_softened,
+            (),
+            right,
+            [
+                lambda truth, answer, least: truth * least,
+                lambda truth, answer, least: truth * least + (1 - truth) * answer,
+                lambda truth, answer, least: truth * least + (1 - truth) * (1 - least) / 2,
+                lambda truth, answer, least: answer,
+                lambda truth, answer, least: softened(truth, answer, least).argmax(-1),
+            ],
+        )
+        for right in (softened, softened_by_pixel)
+    ),
+    *(
+        (
+            exercises.check_cheat,
+            (),
+            right,
+            [
+                lambda maps: maps.max() == 1,
+                lambda maps: (maps.sum(-1) == 1).all(),
+                lambda maps: True,
+                lambda maps: maps.argmax(-1).std() > 1,
+                lambda maps: "true",
+            ],
+        )
+        for right in (
+            lambda maps: (maps.sum(-1) == 0).any(),
+            lambda maps: bool(maps.sum() < maps.shape[0] * maps.shape[1]),
+            lambda maps: maps.max(-1).min() == 0,
+        )
+    ),
+    *(
+        (
+            exercises.check_paste,
+            (),
+            right,
+            [
+                lambda a, la, b, lb, classes: (a, la),
+                lambda a, la, b, lb, classes: pasted(b, lb, a, la, classes),
+                lambda a, la, b, lb, classes: (pasted(a, la, b, lb, classes)[0], lb),
+                lambda a, la, b, lb, classes: pasted(a, la, b, lb, [*classes, VOID]),
+                lambda a, la, b, lb, classes: pasted(a, np.where(la == 1, 1, la), b, lb, [1]),
+            ],
+        )
+        for right in (pasted, pasted_in_place)
     ),
 ]
 
