@@ -57,8 +57,10 @@ PHOTOGRAPHS = {
     "refresh_on": "unlabelled",
 }
 RIVAL = Adversarial(against="source", weight=0.001, **PHOTOGRAPHS)
+IDLE = Adversarial(against="source", weight=0.0, warm=1.0, **PHOTOGRAPHS)
 PASTED = MeanTeacher(rare_first=True, share=True, threshold=0.9, strong_on="mixture", **PHOTOGRAPHS)
 ADAPTED = {
+    "refreshed": (FROZEN.but(method=IDLE, refresh=30), 480),
     "adversarial": (FROZEN.but(method=RIVAL), 480),
     "pasted": (FROZEN.but(method=PASTED, refresh=30), 480),
 }

@@ -70,11 +70,19 @@ class ScaleAndCrop:
     seek : float
         In this share of the crops the window lies around a pixel of a class that is drawn evenly
         from those in the frame, so that rare classes are seen more often.
+    points : bool
+        The labels are single pixels, each of which is moved to where it comes to lie, for whoever
+        samples a mask of points misses them; the others are void.
     """
 
     size: Size
     scales: tuple[float, float] = (1.0, 2.0)
     seek: float = 0.0
+    points: bool = False
+
+    def __repr__(self) -> str:  # as it stands in stored tables
+        points = ", points=True" if self.points else ""
+        return f"ScaleAndCrop(size={self.size}, scales={self.scales}, seek={self.seek}{points})"
 
     def __call__(self, image, mask, seed):
         """Sample the window directly; the mask by its nearest pixel."""
@@ -93,9 +101,26 @@ class ScaleAndCrop:
         far = corner + (window - 1) * (1 - 1e-5)
         box = (tf.concat([corner, far], 0) / extent)[None]
         image = tf.image.crop_and_resize(image[None], box, [0], self.size, "bilinear", GRAY)[0]
+        if self.points:
+            return image, _moved(mask, corner, far, self.size)
         labels = tf.cast(mask, tf.float32)[None, ..., None]
         labels = tf.image.crop_and_resize(labels, box, [0], self.size, "nearest", VOID)
         return image, tf.cast(labels[0, ..., 0], tf.uint8)
+
+
+def _moved(mask, corner, far, size):
+    """Return where the labels of single pixels come to lie, if a window becomes a frame."""
+    places = tf.where(mask != VOID)  # N 2
+    steps = tf.cast(size, tf.float32) - 1
+    moved = tf.cast(
+        tf.round((tf.cast(places, tf.float32) - corner) / (far - corner) * steps), tf.int32
+    )
+    inside = tf.reduce_all((moved >= 0) & (moved < tf.constant(size)), -1)
+    labels = tf.boolean_mask(tf.cast(tf.gather_nd(mask, places), tf.int32), inside)
+    empty = tf.fill(size, VOID)
+    # Of two in one place the lower number, so that their order does not matter.
+    result = tf.tensor_scatter_nd_min(empty, tf.boolean_mask(moved, inside), labels)
+    return tf.cast(result, tf.uint8)
 
 
 def _pixel_of_some_class(mask, seed):

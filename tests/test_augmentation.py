@@ -21,6 +21,7 @@ from cityseg_utils.augmentation import (
     ScaleAndCrop,
     WhiteBalance,
 )
+from cityseg_utils.labels import VOID
 
 SEED = np.array([3, 1], np.int32)
 
@@ -232,3 +233,28 @@ def test_settings_tell_transforms_apart():
     one = Compose(ScaleAndCrop((24, 36), (1, 2)), Flip(), Colors(0.5))
     crop = "ScaleAndCrop(size=(24, 36), scales=(1, 2), seek=0.0)"
     assert repr(one) == f"Compose({crop}, Flip(), Colors(strength=0.5))"
+
+
+def test_single_labels_are_moved_and_not_sampled():
+    mask = np.full((40, 60), VOID, np.uint8)
+    places = [(3, 5), (20, 30), (39, 59), (11, 47)]
+    for k, place in enumerate(places):
+        mask[place] = k
+    image = np.zeros((40, 60, 3), np.float32)
+    for k, place in enumerate(places):
+        image[place] = (k + 1) / 4
+    crop = ScaleAndCrop((40, 60), (1.0, 1.0), points=True)
+    same = crop(tf.constant(image), tf.constant(mask), (0, 1))[1].numpy()
+    assert (same == mask).all()
+    for seed in range(10):  # enlarged: what is inside is there once, where its colour is
+        crop = ScaleAndCrop((40, 60), (2.0, 3.0), points=True)
+        picture, labels = (
+            x.numpy() for x in crop(tf.constant(image), tf.constant(mask), (0, seed))
+        )
+        for row, column in np.argwhere(labels != VOID):
+            assert (labels == labels[row, column]).sum() == 1
+            around = picture[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+            assert around.max() > 0
+    small = ScaleAndCrop((20, 30), (0.5, 0.5), points=True)
+    labels = small(tf.constant(image), tf.constant(mask), (0, 1))[1].numpy()
+    assert set(labels[labels != VOID]) == {0, 1, 2, 3}  # by sampling, three of four would be lost

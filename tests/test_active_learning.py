@@ -1,0 +1,148 @@
+"""Strategies ask where they say they do, and campaigns can be compared."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cityseg_utils import active_learning, annotations, models, storage
+from cityseg_utils.active_learning import STRATEGIES, Pool, Seen
+from cityseg_utils.annotations import UNLABELLED, AnswerLog
+from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.recipes import Recipe
+
+SCHEME = ClassScheme("tiny", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (7, 9, 11), (0,))
+SIZE = (20, 30)
+
+
+def scores(rng, size=SIZE):
+    raw = rng.random((*size, 3)) ** 3
+    return (raw / raw.sum(-1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def seen():
+    rng = np.random.default_rng(0)
+    return Seen(scores(rng), scores(rng), rng.random(SIZE) < 0.3)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_nothing_is_asked_twice_and_a_seed_asks_the_same(seen, name):
+    chosen = [STRATEGIES[name](seen, 10, np.random.default_rng(3)) for _ in range(2)]
+    assert len(set(chosen[0])) == 10
+    assert (chosen[0] == chosen[1]).all()
+    assert not seen.asked.ravel()[chosen[0]].any()
+    assert set(chosen[0]) != set(STRATEGIES[name](seen, 10, np.random.default_rng(4)))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_all_that_is_left_can_be_asked(seen, name):
+    chosen = STRATEGIES[name](seen, len(seen.free), np.random.default_rng(0))
+    assert sorted(chosen) == seen.free.tolist()
+
+
+@pytest.mark.parametrize("name", ["stratified random", "stratified margin"])
+def test_stratified_ones_ask_about_rare_predictions_as_often(name):
+    likely = np.zeros((*SIZE, 3), np.float32)
+    likely[..., 0] = 1
+    likely[0, :20] = (0, 1, 0)  # a thirtieth of the pixels
+    seen = Seen(likely, likely, np.zeros(SIZE, bool))
+    chosen = STRATEGIES[name](seen, 30, np.random.default_rng(0))
+    rare = likely.argmax(-1).ravel()[chosen]
+    assert 8 <= rare.sum() <= 20
+
+
+def test_margin_asks_among_the_least_sure_twentieth(seen):
+    chosen = STRATEGIES["margin"](seen, 10, np.random.default_rng(0))
+    margins = active_learning.margins(seen.scores).ravel()
+    limit = np.sort(margins[seen.free])[round(0.05 * len(seen.free)) - 1]
+    assert (margins[chosen] <= limit).all()
+    assert len(set(chosen) & set(seen.free[np.argsort(margins[seen.free])[:10]])) < 10
+
+
+def test_disagreement_asks_where_the_mirror_image_is_answered_otherwise():
+    one = np.tile(np.float32([0.9, 0.05, 0.05]), (*SIZE, 1))
+    other = one.copy()
+    other[3, :25] = (0.05, 0.05, 0.9)
+    seen = Seen(one, other, np.zeros(SIZE, bool))
+    chosen = STRATEGIES["disagreement"](seen, 20, np.random.default_rng(0))
+    assert set(chosen // SIZE[1]) <= {2, 3, 0, 1} and (chosen // SIZE[1] == 3).sum() >= 14
+
+
+def test_noise_is_gone_in_late_rounds(seen):
+    late = Seen(seen.scores, seen.other, seen.asked, round=40)
+    chosen = STRATEGIES["stratified margin"](late, 30, np.random.default_rng(0))
+    margins = active_learning.margins(seen.scores).ravel()
+    classes = seen.scores.argmax(-1).ravel()
+    for k in range(3):
+        mine = chosen[classes[chosen] == k]
+        free = seen.free[classes[seen.free] == k]
+        assert set(mine) == set(free[np.argsort(margins[free], kind="stable")[: len(mine)]])
+
+
+# -- pool and campaign ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for k in range(3):
+        mask = np.repeat(np.repeat(rng.choice([7, 9, 11, 0], (4, 4)), 16, 0), 16, 1)
+        image = rng.integers(0, 50, (64, 64, 3)) + 3 * mask[..., None]
+        paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
+        storage.write_png(paths[0], image.astype(np.uint8))
+        storage.write_png(paths[1], mask.astype(np.uint8))
+        rows.append({"image": paths[0], "mask": paths[1], "split": "train", "city": "x"})
+    return pd.DataFrame(rows).assign(frame=["1", "2", "3"])
+
+
+def test_answers_of_an_oracle_are_the_truth_at_the_pixels_that_were_asked(pairs, tmp_path):
+    pool = Pool(pairs, SCHEME, (32, 32), AnswerLog(tmp_path / "log", SCHEME))
+    oracle = annotations.Oracle(pairs, SCHEME)
+    look = active_learning.blindly(3, (32, 32))
+    pool.ask(STRATEGIES["random"], 30, oracle, look, np.random.default_rng(0))
+    small = pool.write(tmp_path / "small")
+    for name, mask in zip(pool.names, small["mask"], strict=True):
+        labels = pool.labels(name)
+        assert (labels != UNLABELLED).sum() == 30
+        truth = oracle.truth(name)[1::2, 1::2]
+        assert (labels == truth)[labels != UNLABELLED].all()
+        written = SCHEME.remap(storage.read_picture(mask, color=False))
+        assert (written == np.where(labels == UNLABELLED, VOID, labels)).all()
+    assert (pool.labels("x/1") == VOID).any()  # void is asked for, answered and paid
+
+
+RECIPE = Recipe(
+    backbone=models.SMALL,
+    size=(32, 32),
+    batch_size=2,
+    loss="weighted cross-entropy",
+    precision="float32",
+    steps=2,
+    refresh=0,
+)
+
+
+def test_a_campaign_goes_on_where_it_was_and_its_first_round_is_that_of_all(pairs, tmp_path):
+    def run(strategy, folder, rounds):
+        steps = active_learning.campaign(strategy, (4, 8), pairs, SCHEME, RECIPE, 0, folder)
+        found = [next(steps) for _ in range(rounds)]
+        return found, AnswerLog(folder / "answers.jsonl", SCHEME)
+
+    (first, second), log = run("margin", tmp_path / "a", 2)
+    assert (first[0], second[0], len(log.answers)) == (4, 8, 24)
+    broken = shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.rmtree(broken / "round-1")
+    for run_folder in broken.glob("round-1-*"):
+        shutil.rmtree(run_folder)
+    for _ in range(5):  # as if killed in the second round
+        log = AnswerLog(broken / "answers.jsonl", SCHEME)
+        log.undo()
+    (_, again), log = run("margin", broken, 2)
+    assert log.answers == AnswerLog(tmp_path / "a" / "answers.jsonl", SCHEME).answers
+    for one, other in zip(second[1].model.weights, again[1].model.weights, strict=True):
+        assert (one.numpy() == other.numpy()).all()
+    other = shutil.copytree(tmp_path / "a", tmp_path / "c")  # what it trains on is known there
+    (other / "answers.jsonl").unlink()
+    assert run("random", other, 1)[1].answers == log.answers[:12]
