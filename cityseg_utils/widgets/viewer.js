@@ -1,19 +1,12 @@
-// The mask viewer: one ES module without a bundler or anything from outside.
+// The mask viewer, on what canvas.js has; nothing comes from outside.
 // Python sends the frame in view (a picture, and label maps as zlib bytes); all the rest, from
 // painting to zoom, happens here, so that it also works in a page without a kernel.
 
-const VOID = 255;
 const KEPT = 6; // frames
 const KEYS =
   "Arrows move the cursor (Shift: by one pixel), plus and minus zoom, 0 fits, " +
   "brackets change the opacity, 1 to 4 choose the layer, n and p change the image, " +
   "c compares, s shows only the class under the cursor, a shows all.";
-
-async function inflate(view) {
-  if (!view?.byteLength) return null;
-  const stream = new Blob([view]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
 
 async function decode(frame) {
   const maps = ["truth", "prediction", "confidence"].map((name) => inflate(frame[name]));
@@ -22,23 +15,9 @@ async function decode(frame) {
   return { ...frame, picture, truth, prediction, confidence };
 }
 
-// Names come from files: they are always set as text, never as markup.
-function make(tag, properties = {}, parent = null, attributes = {}) {
-  const element = Object.assign(document.createElement(tag), properties);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  parent?.append(element);
-  return element;
-}
-
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const percent = (share) => (share ? `${share < 0.001 ? "<0.1" : (100 * share).toFixed(1)} %` : "");
-
-class Viewer {
+class Viewer extends Look {
   constructor(model, element, signal) {
-    Object.assign(this, { model, element, signal });
-    this.frame = { width: 1, height: 1 };
-    this.view = { scale: 1, x: 0, y: 0 };
-    this.cursor = { x: 0, y: 0 };
+    super(model, element, signal);
     this.sort = { column: null, up: true };
     this.kept = new Map();
     this.build();
@@ -61,59 +40,21 @@ class Viewer {
     this.load();
   }
 
-  get(name) {
-    return this.model.get(name);
-  }
-
-  set(name, value) {
-    this.model.set(name, value);
-    this.model.save_changes();
-  }
-
-  listen(events, action) {
-    this.model.on(events, action);
-    this.signal.addEventListener("abort", () => this.model.off(events, action));
-  }
-
-  on(target, type, action, options = {}) {
-    target.addEventListener(type, action, { signal: this.signal, ...options });
-  }
-
   // -- building ---------------------------------------------------------------------------------
 
   build() {
     const root = this.element;
-    root.classList.add("cityseg-viewer");
-    // JupyterLab takes letter keys for commands, such as x for cutting the cell.
-    root.dataset.lmSuppressShortcuts = "true";
-    this.on(root, "keydown", (event) => event.stopPropagation());
     this.buildToolbar(make("div", { className: "toolbar" }, root));
     const middle = make("div", { className: "middle" }, root);
     this.stages = make("div", { className: "stages" }, middle);
-    this.main = this.buildStage("the layer that is chosen");
-    this.second = this.buildStage("the prediction");
+    this.main = this.buildStage("Mask viewer, the layer that is chosen", this.stages);
+    this.second = this.buildStage("Mask viewer, the prediction", this.stages);
     this.buildClasses(make("fieldset", { className: "classes" }, middle));
     this.status = make("p", { className: "status" }, root, { role: "status", "aria-live": "polite" });
     const keys = make("p", { className: "keys", textContent: KEYS }, root);
     keys.id = `cityseg-keys-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
-    for (const stage of [this.main, this.second]) stage.box.setAttribute("aria-describedby", keys.id);
+    for (const stage of this.looks) stage.box.setAttribute("aria-describedby", keys.id);
     if (this.get("scores").length) this.buildTable(make("div", { className: "scores" }, root));
-  }
-
-  button(parent, text, label, action) {
-    const button = make("button", { type: "button", textContent: text }, parent, { "aria-label": label });
-    button.dataset.lmSuppressShortcuts = "true";
-    this.on(button, "click", action);
-    return button;
-  }
-
-  select(parent, label, options, action) {
-    const box = make("label", { textContent: `${label} ` }, parent);
-    const select = make("select", {}, box);
-    select.dataset.lmSuppressShortcuts = "true";
-    for (const [value, text] of options) make("option", { value, textContent: text }, select);
-    this.on(select, "change", () => action(select.value));
-    return select;
   }
 
   buildToolbar(bar) {
@@ -144,19 +85,6 @@ class Viewer {
     this.button(bar, "−", "zoom out", () => this.zoom(1 / 1.5));
     this.button(bar, "+", "zoom in", () => this.zoom(1.5));
     this.button(bar, "fit", "fit the image", () => this.fit());
-  }
-
-  buildStage(what) {
-    const attributes = { role: "application", "aria-label": `Mask viewer, ${what}` };
-    const box = make("div", { className: "stage", tabIndex: 0 }, this.stages, attributes);
-    box.dataset.lmSuppressShortcuts = "true";
-    const inner = make("div", { className: "inner" }, box);
-    const stage = { box, inner, base: make("canvas", {}, inner), over: make("canvas", {}, inner) };
-    stage.cross = make("div", { className: "cross" }, inner);
-    this.on(box, "keydown", (event) => this.key(event));
-    this.on(box, "wheel", (event) => this.wheel(event, box), { passive: false });
-    this.pointers(stage);
-    return stage;
   }
 
   buildClasses(field) {
@@ -233,19 +161,10 @@ class Viewer {
     if (index === this.frame.index || !this.kept.has(index)) return;
     const frame = await this.kept.get(index);
     if (index !== this.get("index") || index === this.frame.index) return; // another one has overtaken it
-    const { picture } = frame;
     const resized = frame.width !== this.frame.width || frame.height !== this.frame.height;
     this.frame = frame;
     this.count();
-    for (const stage of [this.main, this.second]) {
-      for (const canvas of [stage.base, stage.over]) {
-        canvas.width = frame.width;
-        canvas.height = frame.height;
-      }
-      stage.base.getContext("2d").drawImage(picture, 0, 0, frame.width, frame.height);
-      stage.box.style.aspectRatio = `${frame.width} / ${frame.height}`;
-      stage.pixels = stage.over.getContext("2d").createImageData(frame.width, frame.height);
-    }
+    this.resize(frame);
     if (resized) {
       this.fit();
       this.cursor = { x: frame.width >> 1, y: frame.height >> 1 };
@@ -319,7 +238,7 @@ class Viewer {
   showOpacity() {
     const opacity = this.get("opacity");
     this.slider.value = opacity;
-    for (const stage of [this.main, this.second]) stage.over.style.opacity = opacity;
+    for (const stage of this.looks) stage.over.style.opacity = opacity;
   }
 
   showControls() {
@@ -342,86 +261,6 @@ class Viewer {
       if (index === this.get("index")) line.setAttribute("aria-current", "true");
       else line.removeAttribute("aria-current");
     }
-  }
-
-  // -- zoom and pan: the same for both stages -----------------------------------------------------
-
-  place() {
-    const { scale, x, y } = this.view;
-    for (const { box, inner, cross } of [this.main, this.second]) {
-      const unit = box.clientWidth / this.frame.width || 1;
-      inner.style.transform = `translate(${x * unit}px, ${y * unit}px) scale(${scale * unit})`;
-      cross.style.left = `${this.cursor.x}px`;
-      cross.style.top = `${this.cursor.y}px`;
-    }
-  }
-
-  fit() {
-    this.view = { scale: 1, x: 0, y: 0 };
-    this.place();
-  }
-
-  zoom(factor, at = this.cursor) {
-    const { width, height } = this.frame;
-    const old = this.view;
-    const scale = clamp(old.scale * factor, 1, 32);
-    // The pixel under `at` stays where it is.
-    this.view = {
-      scale,
-      x: clamp(old.x + at.x * (old.scale - scale), width * (1 - scale), 0),
-      y: clamp(old.y + at.y * (old.scale - scale), height * (1 - scale), 0),
-    };
-    this.place();
-  }
-
-  pan(dx, dy) {
-    const { width, height } = this.frame;
-    const { scale, x, y } = this.view;
-    this.view.x = clamp(x + dx, width * (1 - scale), 0);
-    this.view.y = clamp(y + dy, height * (1 - scale), 0);
-    this.place();
-  }
-
-  pixel(event, box) {
-    const area = box.getBoundingClientRect();
-    const unit = area.width / this.frame.width;
-    const { scale, x, y } = this.view;
-    return {
-      x: clamp(Math.floor(((event.clientX - area.left) / unit - x) / scale), 0, this.frame.width - 1),
-      y: clamp(Math.floor(((event.clientY - area.top) / unit - y) / scale), 0, this.frame.height - 1),
-    };
-  }
-
-  pointers({ box }) {
-    const down = new Map();
-    this.on(box, "pointerdown", (event) => {
-      box.focus({ preventScroll: true });
-      box.setPointerCapture(event.pointerId);
-      down.set(event.pointerId, event);
-    });
-    this.on(box, "pointermove", (event) => {
-      const before = down.get(event.pointerId);
-      if (!before) return this.point(this.pixel(event, box));
-      const unit = box.clientWidth / this.frame.width;
-      if (down.size === 2) {
-        const other = [...down.values()].find((one) => one.pointerId !== event.pointerId);
-        const spread = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
-        this.zoom(spread(event) / Math.max(spread(before), 1), this.pixel(other, box));
-      } else {
-        this.pan((event.clientX - before.clientX) / unit, (event.clientY - before.clientY) / unit);
-      }
-      down.set(event.pointerId, event);
-    });
-    for (const type of ["pointerup", "pointercancel"]) {
-      this.on(box, type, (event) => down.delete(event.pointerId));
-    }
-  }
-
-  wheel(event, box) {
-    // Without focus or Ctrl the wheel scrolls the page, as everywhere.
-    if (!event.ctrlKey && document.activeElement !== box) return;
-    event.preventDefault();
-    this.zoom(1.0015 ** -event.deltaY, this.pixel(event, box));
   }
 
   // -- what the reader does -----------------------------------------------------------------------
@@ -514,18 +353,4 @@ class Viewer {
   }
 }
 
-function render({ model, el, signal }) {
-  // Older front ends give no signal, but call what is returned when the view goes away.
-  const ending = new AbortController();
-  signal?.addEventListener("abort", () => ending.abort());
-  const viewer = new Viewer(model, el, ending.signal);
-  el.viewer = viewer; // for those who look closer, as the browser tests do
-  const sized = new ResizeObserver(() => viewer.place());
-  sized.observe(el);
-  return () => {
-    sized.disconnect();
-    ending.abort();
-  };
-}
-
-export default { render };
+export default { render: show(Viewer) };
