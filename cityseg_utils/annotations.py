@@ -81,6 +81,8 @@ class AnswerLog:
 
     Attributes
     ----------
+    events : int
+        How often something was said, taken back or given again: what tells an older state.
     damage : str or None
         What was found wrong with the end of the file, and where that was set aside.
 
@@ -95,6 +97,7 @@ class AnswerLog:
         self.damage: str | None = None
         self._done: list[Answer] = []
         self._undone: list[Answer] = []
+        self.events = 0
         self._read = 0  # bytes
         if self.path.exists():
             self._open()
@@ -185,7 +188,7 @@ class AnswerLog:
                     f"{self.path}: line {number} is not what was written; all after it cannot be "
                     "trusted. Take a copy of the file from before, or remove it and begin again"
                 )
-            self._take(event, number)
+            self._take(event)
             self._read += len(line) + 1
         if rest:
             self._set_aside(content[self._read :])
@@ -197,7 +200,8 @@ class AnswerLog:
         os.truncate(self.path, self._read)
         self.damage = f"the last answer was cut off when it was written; it lies in {aside.name}"
 
-    def _take(self, event: dict, number: int = 0) -> None:
+    def _take(self, event: dict) -> None:
+        self.events += "classes" not in event
         if "classes" in event:
             if event["classes"] != list(self.scheme.names):
                 raise DataError(

@@ -66,6 +66,7 @@ FLOORS = {
     "experiments": 6,
     "studies": 6.1,
     "widgets.viewer": 7,
+    "widgets.annotator": 7.1,
     "widgets": 7.2,
     "exercises": 7,
     "course": 7,

@@ -4,6 +4,7 @@
 >>> widgets.view(pairs, scheme=scheme)  # doctest: +SKIP
 """
 
+from cityseg_utils.widgets.annotator import Annotator, annotate
 from cityseg_utils.widgets.viewer import MaskViewer, view
 
-__all__ = ["MaskViewer", "view"]
+__all__ = ["Annotator", "MaskViewer", "annotate", "view"]
