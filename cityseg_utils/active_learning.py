@@ -164,24 +164,35 @@ class Pool:
         row, column = annotations.centre(*divmod(int(place), self.size[1]), self.size, native)
         return ((row * native[1] + column, 1),)
 
-    def ask(self, strategy: Strategy, number: int, who, look, rng, round_: int = 0) -> None:
-        """Ask so many pixels of each frame.
+    def questions(self, strategy: Strategy, number: int, look, rng, round_: int = 0):
+        """Choose so many pixels of each frame to ask about.
 
         Parameters
         ----------
         strategy : callable
         number : int
-        who : object with ``answer(frame, pixels)``
-            Such as `annotations.Oracle`.
         look : callable
             From a frame's place in the pairs to its scores and those of its mirror image.
         rng : numpy Generator
         round_ : int
+
+        Returns
+        -------
+        list of lists of runs
+            As `widgets.annotate` takes them.
         """
+        chosen = []
         for k, frame in enumerate(self.names):
             seen = Seen(*look(k), self.labels(frame) != UNLABELLED, round_)
-            for place in strategy(seen, number, rng):
-                self.log.add(who.answer(frame, self.question(frame, place)))
+            places = strategy(seen, number, rng)
+            chosen.append([self.question(frame, place) for place in places])
+        return chosen
+
+    def ask(self, who, questions) -> None:
+        """Let somebody with a method ``answer(frame, pixels)``, such as an oracle, answer."""
+        for frame, asked in zip(self.names, questions, strict=True):
+            for pixels in asked:
+                self.log.add(who.answer(frame, pixels))
 
     def write(self, folder: Path) -> pd.DataFrame:
         """Write what is known as a data set of small frames, and return its pairs.
@@ -266,7 +277,7 @@ def campaign(
                 log.undo()
             which = STRATEGIES[strategy] if round_ else random
             rng = np.random.default_rng((seed, round_))
-            pool.ask(which, budget - had, who, look, rng, round_)
+            pool.ask(who, pool.questions(which, budget - had, look, rng, round_))
         known = Pool(pairs, scheme, recipe.size, log.first(len(pairs) * budget))
         small = known.write(folder / f"round-{round_}")
         trained = recipes.train(recipe, small, scheme, seed, runs=folder, name=f"round-{round_}")

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from cityseg_utils import storage
+from cityseg_utils import own, storage
 from cityseg_utils.errors import DataError, LabelError, StorageError
-from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
 from cityseg_utils.preprocessing import Size, read_mask, resize_mask
 
 UNLABELLED = -1  # in memory, beside train ids and 255 for what nobody can name
@@ -312,3 +313,85 @@ class Oracle:
 def clicks(answers: Iterable[Answer]) -> int:
     """Return what answers cost."""
     return sum(answer.clicks for answer in answers)
+
+
+def polygons(labels: np.ndarray, scheme: ClassScheme) -> dict:
+    """Return labels as Cityscapes' objects, from which its tools draw the same label map again.
+
+    One outline, through the middles of its outermost pixels, for each part that hangs together by
+    its sides; larger ones first, so that what lies in a hole of another is drawn over it.
+
+    Parameters
+    ----------
+    labels : ``(H, W) uint8``
+        Train ids; 255 becomes "unlabeled".
+    scheme : ClassScheme
+        With Cityscapes' names, or their tools know none of them.
+
+    Returns
+    -------
+    dict
+        ``imgHeight``, ``imgWidth`` and ``objects``, as in ``*_gtFine_polygons.json``.
+    """
+    found = []
+    for k in np.unique(labels):
+        name = "unlabeled" if k == VOID else scheme.names[k]
+        number, parts = cv2.connectedComponents((labels == k).astype(np.uint8), connectivity=4)
+        for part in range(1, number):
+            where = (parts == part).astype(np.uint8)
+            (outline,), _ = cv2.findContours(where, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            filled = int(cv2.drawContours(np.zeros_like(where), [outline], 0, 1, -1).sum())
+            corners = outline[:, 0].tolist()
+            corners *= 3 if len(corners) == 1 else 1  # a single pixel is drawn, too
+            found.append((filled, {"label": name, "polygon": corners}))
+    found.sort(key=lambda item: -item[0])
+    height, width = labels.shape
+    return {"imgHeight": height, "imgWidth": width, "objects": [thing for _, thing in found]}
+
+
+def save(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> pd.DataFrame:
+    """Write what was said as label maps, in a folder that `datasets.open_dataset` opens.
+
+    Frames of which nothing was said are left out; pixels of which nothing was said are void.
+
+    Returns
+    -------
+    DataFrame
+        The pairs, whose masks are the new ones.
+    """
+    folder, rows = Path(folder), []
+    for row, labels in _said(pairs, log):
+        mask = folder / "labels" / f"{frame_name(row).replace('/', '_')}.png"
+        storage.write_png(mask, log.scheme.unmap(labels))
+        rows.append(row.to_dict() | {"mask": mask})
+    if not rows:
+        raise DataError(f"{log.path}: nothing was said of any of these frames")
+    own.save_pairs(folder, saved := pd.DataFrame(rows), log.scheme)
+    return saved
+
+
+def save_cityscapes(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> None:
+    """Write what was said as Cityscapes has it: label ids and polygons below ``gtFine``.
+
+    Raises
+    ------
+    LabelError
+        If the classes are not Cityscapes', whose tools know no others.
+    """
+    if log.scheme.names != CITYSCAPES.names:
+        raise LabelError(f"polygons are for Cityscapes' classes, not {log.scheme.name}'s; see save")
+    for row, labels in _said(pairs, log):
+        place = Path(folder) / "gtFine" / row["split"] / row["city"]
+        stem = f"{row['city']}_{row['frame']}_gtFine"
+        drawn = json.dumps(polygons(labels, log.scheme)).encode()
+        storage.write_bytes(place / f"{stem}_polygons.json", drawn)
+        storage.write_png(place / f"{stem}_labelIds.png", log.scheme.unmap(labels))
+
+
+def _said(pairs: pd.DataFrame, log: AnswerLog):
+    """Yield each frame of which something was said, with its train ids, void where it was not."""
+    frames = set(log.frames())
+    for _, row in pairs.iterrows():
+        if (frame := frame_name(row)) in frames:
+            labels = log.labels(frame, storage.read_header(row["image"]).upright_size)
+            yield row, np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The full comparisons behind lessons 08 to 11: what was asked, of which recipes, on what.
+"""The full comparisons behind lessons 08 to 13: what was asked, of which recipes, on what.
 
     python -m cityseg_utils.studies augmentation losses
     python -m cityseg_utils.studies drive --camvid /path/to/camvid
@@ -459,7 +459,10 @@ def read(name: str) -> pd.DataFrame:
     """Return the stored runs of a study, those of the baseline first."""
     study = STUDIES[name]
     table = experiments.read(results(study))
-    return table.loc[[key for name in study.recipes for key in table.index if key[0] == name]]
+    configurations = list(table.index.get_level_values("configuration"))
+    return table.iloc[
+        [k for name in study.recipes for k, x in enumerate(configurations) if x == name]
+    ]
 
 
 def one_more(name: str, configuration: str, seed: int, camvid: Path | None = None) -> pd.DataFrame:

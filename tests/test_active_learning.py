@@ -101,7 +101,8 @@ def test_answers_of_an_oracle_are_the_truth_at_the_pixels_that_were_asked(pairs,
     pool = Pool(pairs, SCHEME, (32, 32), AnswerLog(tmp_path / "log", SCHEME))
     oracle = annotations.Oracle(pairs, SCHEME)
     look = active_learning.blindly(3, (32, 32))
-    pool.ask(STRATEGIES["random"], 30, oracle, look, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    pool.ask(oracle, pool.questions(STRATEGIES["random"], 30, look, rng))
     small = pool.write(tmp_path / "small")
     for name, mask in zip(pool.names, small["mask"], strict=True):
         labels = pool.labels(name)

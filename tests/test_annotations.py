@@ -1,18 +1,22 @@
 """What was said of pixels is kept whatever happens, and means the same after it is read again."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from cityscapesscripts.helpers.annotation import Annotation
+from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
-from cityseg_utils import annotations, storage
+from cityseg_utils import annotations, datasets, preprocessing, storage
 from cityseg_utils.annotations import UNLABELLED, Answer, AnswerLog
 from cityseg_utils.errors import DataError, LabelError, StorageError
-from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
 
 SCHEME = ClassScheme("tiny", ("a", "b"), ((1, 1, 1), (2, 2, 2)), (7, 9), (0,))
 
@@ -189,3 +193,73 @@ def test_an_oracle_says_what_most_pixels_are_and_void_where_that_is_so(tmp_path)
     said = [oracle.answer("x/1", pixels).label for pixels in (((0, 1),), ((0, 3),), ((2, 4),))]
     assert said == [0, 1, VOID]
     assert annotations.clicks([oracle.answer("x/1", ((0, 1),))] * 3) == 3
+
+
+# -- what leaves ----------------------------------------------------------------------------------
+
+
+def painting(rng, size=(40, 60)):
+    """Blobs, rings with holes, thin lines and single pixels, in some classes and void."""
+    labels = np.full(size, rng.choice([0, VOID]), np.uint8)
+    for _ in range(rng.integers(3, 25)):
+        color = int(rng.choice([0, 2, 5, 11, 18, VOID]))
+        x, y = (int(v) for v in (rng.integers(0, size[1]), rng.integers(0, size[0])))
+        kind = rng.integers(4)
+        if kind == 0:
+            cv2.circle(labels, (x, y), int(rng.integers(0, 12)), color, -1)
+        elif kind == 1:
+            cv2.circle(labels, (x, y), int(rng.integers(3, 14)), color, int(rng.integers(1, 4)))
+        elif kind == 2:
+            end = int(rng.integers(0, size[1])), int(rng.integers(0, size[0]))
+            cv2.line(labels, (x, y), end, color, int(rng.integers(1, 3)))
+        else:
+            labels[y, x] = color
+    noisy = rng.random(size) < rng.choice([0, 0.02, 0.3])
+    labels[noisy] = rng.choice([0, 5, 18], int(noisy.sum()))
+    return labels
+
+
+def test_the_official_tools_draw_the_same_labels_from_the_polygons(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        labels = painting(rng)
+        found = annotations.polygons(labels, CITYSCAPES)
+        (tmp_path / "p.json").write_text(json.dumps(found))
+        annotation = Annotation()
+        annotation.fromJsonFile(str(tmp_path / "p.json"))
+        drawn = np.array(createLabelImage(annotation, "ids"))
+        np.testing.assert_array_equal(drawn, CITYSCAPES.unmap(labels))
+        parts = [
+            cv2.connectedComponents((labels == k).astype(np.uint8), connectivity=4)[0] - 1
+            for k in np.unique(labels)
+        ]
+        assert len(found["objects"]) == sum(parts)
+
+
+def test_what_was_said_opens_as_a_data_set_and_as_cityscapes(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for k in range(3):
+        path = tmp_path / f"{k}.png"
+        storage.write_png(path, rng.integers(0, 256, (40, 60, 3)).astype(np.uint8))
+        rows.append({"image": path, "mask": None, "split": "train", "city": "ulm"})
+    pairs = pd.DataFrame(rows).assign(frame=["000000_000019", "000001_000019", "000002_000019"])
+    log = AnswerLog(tmp_path / "answers", CITYSCAPES)
+    said = {}
+    for k in (0, 2):
+        frame = annotations.frame_name(pairs.iloc[k])
+        said[k] = painting(rng)
+        for label in np.unique(said[k][said[k] != VOID]):
+            log.add(Answer(frame, annotations.runs(said[k] == label), int(label)))
+    saved = annotations.save(tmp_path / "new", pairs, log)
+    opened, scheme = datasets.open_dataset(tmp_path / "new")
+    assert len(saved) == len(opened) == 2
+    assert datasets.check_pairs(opened, scheme) is not None
+    for k, mask in zip((0, 2), opened["mask"], strict=True):
+        np.testing.assert_array_equal(preprocessing.read_mask(mask, scheme), said[k])
+    annotations.save_cityscapes(tmp_path / "cs", pairs, log)
+    files = sorted(path.name for path in (tmp_path / "cs" / "gtFine" / "train" / "ulm").iterdir())
+    assert files[0] == "ulm_000000_000019_gtFine_labelIds.png" and len(files) == 4
+    with pytest.raises(DataError, match="nothing was said"):
+        annotations.save(tmp_path / "none", pairs.iloc[1:2], log)
+    with pytest.raises(LabelError, match="not tiny's"):
+        annotations.save_cityscapes(tmp_path, pairs, AnswerLog(tmp_path / "other", SCHEME))
