@@ -4,18 +4,20 @@ A strategy gets what a model says of a frame, and which pixels it has asked abou
 returns those to ask about now. None of them sees the truth.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from skimage import segmentation
 
 from cityseg_utils import annotations, own, recipes, storage
 from cityseg_utils.annotations import UNLABELLED, AnswerLog, frame_name
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID, ClassScheme
-from cityseg_utils.preprocessing import read_image
+from cityseg_utils.preprocessing import Size, read_image
 from cityseg_utils.recipes import Recipe
 
 tf = load_tensorflow()
@@ -102,6 +104,14 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+def superpixels(image: np.ndarray, number: int = 200) -> np.ndarray:
+    """Return about so many parts of an image that look alike, ``(H, W) int64``.
+
+    By scikit-image's SLIC (Achanta et al., PAMI 2012).
+    """
+    return segmentation.slic(image, number, start_label=0)
+
+
 def margins(scores: np.ndarray) -> np.ndarray:
     """Return how far the likeliest class is before the next, ``(H, W)`` in 0 .. 1."""
     two = np.partition(scores, -2, axis=-1)
@@ -144,25 +154,40 @@ class Pool:
     scheme : ClassScheme
     size : (height, width)
     log : AnswerLog
+    parts : int, optional
+        Ask about superpixels, of which a frame has about so many; default about single pixels.
     """
 
-    def __init__(self, pairs: pd.DataFrame, scheme: ClassScheme, size, log: AnswerLog):
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        scheme: ClassScheme,
+        size,
+        log: AnswerLog,
+        parts: int | None = None,
+    ):
         self.pairs, self.scheme, self.size, self.log = pairs, scheme, tuple(size), log
         self.names = [frame_name(row) for _, row in pairs.iterrows()]
         self._native = {
             name: storage.read_header(path).upright_size
             for name, path in zip(self.names, pairs["image"], strict=True)
         }
+        self.segments = None
+        if parts is not None:
+            self.segments = [superpixels(read_image(path), parts) for path in pairs["image"]]
 
     def labels(self, frame: str) -> np.ndarray:
         """Return what was said of a frame at the network's size, ``(H, W) int16``; -1: nothing."""
         return annotations.resized(self.log.labels(frame, self._native[frame]), self.size)
 
     def question(self, frame: str, place: int) -> annotations.Runs:
-        """Return the native pixel that is asked about for a place in the flattened frame."""
+        """Return what is asked about for a place in the flattened frame: its native pixels."""
         native = self._native[frame]
         row, column = annotations.centre(*divmod(int(place), self.size[1]), self.size, native)
-        return ((row * native[1] + column, 1),)
+        if self.segments is None:
+            return ((row * native[1] + column, 1),)
+        segments = self.segments[self.names.index(frame)]
+        return annotations.runs(segments == segments[row, column])
 
     def questions(self, strategy: Strategy, number: int, look, rng, round_: int = 0):
         """Choose so many pixels of each frame to ask about.
@@ -184,8 +209,22 @@ class Pool:
         chosen = []
         for k, frame in enumerate(self.names):
             seen = Seen(*look(k), self.labels(frame) != UNLABELLED, round_)
-            places = strategy(seen, number, rng)
-            chosen.append([self.question(frame, place) for place in places])
+            if self.segments is None:
+                places = strategy(seen, number, rng)
+                chosen.append([self.question(frame, place) for place in places])
+            else:
+                chosen.append(self._parts(frame, strategy, number, seen, rng))
+        return chosen
+
+    def _parts(self, frame: str, strategy: Strategy, number: int, seen: Seen, rng) -> list:
+        """Choose superpixels one after the other, so that none is asked about twice."""
+        chosen = []
+        while len(chosen) < number and len(seen.free):
+            chosen.append(self.question(frame, strategy(seen, 1, rng)[0]))
+            native = np.full(self._native[frame], UNLABELLED, np.int16)
+            native.ravel()[annotations.numbers(chosen[-1])] = 0
+            hit = annotations.resized(native, self.size) != UNLABELLED
+            seen = dataclasses.replace(seen, asked=seen.asked | hit)
         return chosen
 
     def ask(self, who, questions) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from cityseg_utils import own, storage
 from cityseg_utils.errors import DataError, LabelError, StorageError
 from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
-from cityseg_utils.preprocessing import Size, read_mask, resize_mask
+from cityseg_utils.preprocessing import Size, read_image, read_mask, resize_mask
 
 UNLABELLED = -1  # in memory, beside train ids and 255 for what nobody can name
 Runs = tuple[tuple[int, int], ...]
@@ -352,7 +352,8 @@ def polygons(labels: np.ndarray, scheme: ClassScheme) -> dict:
 def save(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> pd.DataFrame:
     """Write what was said as label maps, in a folder that `datasets.open_dataset` opens.
 
-    Frames of which nothing was said are left out; pixels of which nothing was said are void.
+    Frames of which nothing was said are left out; pixels of which nothing was said are void. A
+    photograph that is upright by its EXIF alone is written anew, upright.
 
     Returns
     -------
@@ -363,7 +364,11 @@ def save(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> pd.DataFram
     for row, labels in _said(pairs, log):
         mask = folder / "labels" / f"{frame_name(row).replace('/', '_')}.png"
         storage.write_png(mask, log.scheme.unmap(labels))
-        rows.append(row.to_dict() | {"mask": mask})
+        image = row["image"]
+        if storage.read_header(image).orientation != 1:
+            image = folder / "upright" / mask.name
+            storage.write_png(image, read_image(row["image"]))
+        rows.append(row.to_dict() | {"image": image, "mask": mask})
     if not rows:
         raise DataError(f"{log.path}: nothing was said of any of these frames")
     own.save_pairs(folder, saved := pd.DataFrame(rows), log.scheme)

@@ -114,6 +114,26 @@ def test_answers_of_an_oracle_are_the_truth_at_the_pixels_that_were_asked(pairs,
     assert (pool.labels("x/1") == VOID).any()  # void is asked for, answered and paid
 
 
+def test_a_superpixel_is_asked_about_once_and_gets_its_commonest_label(pairs, tmp_path):
+    pool = Pool(pairs, SCHEME, (32, 32), AnswerLog(tmp_path / "log", SCHEME), parts=60)
+    oracle, rng = annotations.Oracle(pairs, SCHEME), np.random.default_rng(0)
+    look = active_learning.blindly(3, (32, 32))
+    questions = pool.questions(STRATEGIES["random"], 4, look, rng)
+    for asked, segments in zip(questions, pool.segments, strict=True):
+        parts = [np.unique(segments.ravel()[annotations.numbers(x)]) for x in asked]
+        assert all(len(part) == 1 for part in parts)
+        assert len({int(part[0]) for part in parts}) == 4
+    pool.ask(oracle, questions)
+    frame = pool.names[0]
+    labels, truth = pool.log.labels(frame, (64, 64)), oracle.truth(frame)
+    for pixels in questions[0]:
+        places = annotations.numbers(pixels)
+        (said,) = np.unique(labels.ravel()[places])
+        assert (truth.ravel()[places] == said).mean() >= 0.25
+        assert said == np.bincount(truth.ravel()[places]).argmax()
+    assert annotations.clicks(pool.log.answers) == 12
+
+
 RECIPE = Recipe(
     backbone=models.SMALL,
     size=(32, 32),

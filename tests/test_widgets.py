@@ -3,14 +3,16 @@ import zlib
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from cityseg_utils import widgets
-from cityseg_utils.datasets import find_pairs
+from cityseg_utils import annotations, widgets
+from cityseg_utils.annotations import AnswerLog
+from cityseg_utils.datasets import find_pairs, open_dataset
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import CITYSCAPES, VOID, ClassScheme
-from cityseg_utils.preprocessing import read_mask
+from cityseg_utils.preprocessing import read_mask, read_pair
 
 IMAGE = np.full((4, 6, 3), 90, np.uint8)
 MASK = np.array([[0, 0, 0, 1, 1, VOID]] * 4, np.uint8)
@@ -173,3 +175,103 @@ def test_a_phone_s_photograph_is_shown_upright_with_its_prediction(phone):
 def test_a_phone_s_photograph_does_not_go_with_a_truth(phone):
     with pytest.raises(DataError, match="orientation 6"):
         widgets.view([phone], [MASK.T], scheme=CITYSCAPES)
+
+
+# -- the annotator --------------------------------------------------------------------------------
+
+
+class Browser:
+    """What a browser would hear and say, at the other end of the widget's line."""
+
+    def __init__(self, annotator):
+        self.annotator, self.heard = annotator, []
+        annotator.comm.send = self._hear
+
+    def _hear(self, data=None, metadata=None, buffers=None):
+        if data.get("method") == "custom":
+            self.heard.append((data["content"], buffers))
+
+    def say(self, **content):
+        data = {"method": "custom", "content": content}
+        self.annotator._handle_msg({"content": {"data": data}, "buffers": []})
+        return self.heard[-1]
+
+
+@pytest.fixture
+def annotated(val_pairs, tmp_path):
+    log = AnswerLog(tmp_path / "answers", CITYSCAPES)
+    likely = np.zeros((8, 16, CITYSCAPES.num_classes), np.float32)
+    likely[..., 2], likely[..., 0] = 0.6, 0.4
+    questions = [[((5, 1),), ((128, 3),)]] * len(val_pairs)
+    return Browser(widgets.annotate(val_pairs, log, lambda k: likely, questions)), log
+
+
+def test_an_annotator_shows_a_frame_its_guess_and_what_is_asked(annotated, val_pairs):
+    browser, _ = annotated
+    facts, maps = browser.say(op="look", index=1)
+    named = dict(zip(facts["maps"], maps, strict=True))
+    assert facts["op"] == "frame" and (facts["height"], facts["width"]) == (64, 128)
+    assert (unpacked(named["guess"], (64, 128)) == 2).all()
+    assert (unpacked(named["unsure"], (64, 128)) == 204).all()  # 0.2 before the next
+    assert (unpacked(named["labels"], (64, 128)) == 254).all()
+    assert facts["questions"][1]["pixels"] == [[128, 3]]
+    assert facts["questions"][0]["candidates"][:2] == [2, 0]
+    assert (facts["asked"], facts["done"], facts["version"]) == (8, 0, 0)
+
+
+def test_an_annotator_stores_what_is_said_and_goes_on_where_it_was_left(annotated, val_pairs):
+    browser, log = annotated
+    for number, label in enumerate((2, VOID)):
+        answers = [{"pixels": [[(5, 128)[number], 1]], "label": label}]
+        said = browser.say(op="answer", index=0, version=number, call=number, answers=answers)[0]
+        assert (said["op"], said["call"], said["done"]) == ("saved", number, number + 1)
+    assert [x.label for x in log.answers] == [2, VOID]
+    again = widgets.annotate(val_pairs, AnswerLog(log.path, CITYSCAPES), None, [[((5, 1),)]] * 4)
+    assert again.start == 1
+    assert repr(again) == "Annotator(4 frames, 2 answers)"
+    facts, maps = browser.say(op="undo", index=3, version=2)
+    assert (facts["index"], facts["done"], facts["answered"]) == (0, 1, [True, False])
+    labels = unpacked(dict(zip(facts["maps"], maps, strict=True))["labels"], (64, 128))
+    assert (labels[0, 5], (labels != 254).sum()) == (2, 1)
+
+
+def test_an_answer_to_an_older_picture_is_refused(annotated):
+    browser, log = annotated
+    answers = [{"pixels": [[5, 1]], "label": 2}]
+    browser.say(op="answer", index=0, version=0, call=1, answers=answers)
+    said = browser.say(op="answer", index=0, version=0, call=2, answers=answers)[0]
+    assert (said["op"], said["stale"]) == ("refused", True)
+    assert "another window" in said["message"]
+    assert len(log.answers) == 1
+
+
+def test_an_annotator_refuses_what_does_not_fit(val_pairs, tmp_path):
+    log = AnswerLog(tmp_path / "answers", CITYSCAPES)
+    with pytest.raises(DataError, match="no frames to annotate"):
+        widgets.annotate(val_pairs.iloc[:0], log)
+    with pytest.raises(DataError, match="questions for 1 frames were given, there are 4"):
+        widgets.annotate(val_pairs, log, questions=[[]])
+    with pytest.raises(ShapeError, match="segments 0 are"):
+        widgets.annotate(val_pairs, log, segments=[MASK] * 4)
+
+
+def test_an_annotator_s_twin_is_a_picture(annotated):
+    browser, _ = annotated
+    picture = cv2.imdecode(np.frombuffer(browser.annotator.picture(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[1] > 600
+
+
+def test_a_phone_s_photograph_is_annotated_and_saved_upright(phone, tmp_path):
+    row = {"image": phone, "mask": None, "split": "train", "city": "own", "frame": "phone"}
+    pairs = pd.DataFrame([row])
+    log = AnswerLog(tmp_path / "answers", CITYSCAPES)
+    browser = Browser(widgets.annotate(pairs, log))
+    facts, _ = browser.say(op="look", index=0)
+    assert (facts["height"], facts["width"]) == (6, 4)
+    answers = [{"pixels": [[0, 4]], "label": 10}]  # the first row of the upright picture
+    browser.say(op="answer", index=0, version=0, call=1, answers=answers)
+    annotations.save(tmp_path / "saved", pairs, log)
+    opened, scheme = open_dataset(tmp_path / "saved")
+    image, mask = read_pair(opened["image"][0], opened["mask"][0], scheme)
+    assert image.shape == (6, 4, 3)
+    assert (mask[0] == 10).all() and (mask[1:] == VOID).all()

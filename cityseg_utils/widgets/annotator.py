@@ -16,7 +16,8 @@ from cityseg_utils import plots
 from cityseg_utils.annotations import UNLABELLED, Answer, AnswerLog, Runs, frame_name, numbers
 from cityseg_utils.errors import CitysegError, DataError, ShapeError
 from cityseg_utils.labels import VOID
-from cityseg_utils.preprocessing import check_upright, read_image
+from cityseg_utils.preprocessing import Size, read_image
+from cityseg_utils.storage import read_header
 from cityseg_utils.widgets.viewer import HERE, colors, module, packed
 
 EMPTY = 254  # in the browser, where labels have eight bits
@@ -60,8 +61,8 @@ def annotate(
         if given is not None and len(given) != len(pairs):
             raise DataError(f"{what} for {len(given)} frames were given, there are {len(pairs)}")
     for k, given in enumerate(segments or ()):
-        size = check_upright(pairs["image"].iloc[k])
-        if np.shape(given) != tuple(size):
+        size = read_header(pairs["image"].iloc[k]).upright_size
+        if np.shape(given) != size:
             raise ShapeError(f"segments {k} are {np.shape(given)}, their frame is {size}")
     return Annotator(pairs, log, scores, questions, segments)
 
@@ -135,7 +136,10 @@ class Annotator(anywidget.AnyWidget):
         return [bool(said[numbers(pixels)].any()) for pixels in self._questions[k]]
 
     def _labels(self, k: int) -> np.ndarray:
-        return self.store.labels(self._frames[k], check_upright(self.pairs["image"].iloc[k]))
+        return self.store.labels(self._frames[k], self._size(k))
+
+    def _size(self, k: int) -> Size:
+        return read_header(self.pairs["image"].iloc[k]).upright_size  # a phone lies on its side
 
     def _looked_at(self, k: int) -> dict:
         """Return what of a frame no answer changes."""
@@ -155,7 +159,7 @@ class Annotator(anywidget.AnyWidget):
             two = np.partition(likely, -2, axis=-1)
             maps["guess"] = packed(likely.argmax(-1).astype(np.uint8))
             unsure = 255 * (1 - (two[..., -1] - two[..., -2]))
-            maps["unsure"] = packed(np.clip(unsure, 0, 255).astype(np.uint8))
+            maps["unsure"] = packed(np.clip(unsure, 0, 255).round().astype(np.uint8))
         for pixels in self._questions[k] if self._questions is not None else ():
             question = {"pixels": [list(run) for run in pixels]}
             if likely is not None:
