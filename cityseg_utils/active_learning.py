@@ -162,7 +162,7 @@ class Pool:
         self,
         pairs: pd.DataFrame,
         scheme: ClassScheme,
-        size,
+        size: Size,
         log: AnswerLog,
         parts: int | None = None,
     ):

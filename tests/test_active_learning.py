@@ -89,7 +89,7 @@ def pairs(tmp_path):
     rng, rows = np.random.default_rng(0), []
     for k in range(3):
         mask = np.repeat(np.repeat(rng.choice([7, 9, 11, 0], (4, 4)), 16, 0), 16, 1)
-        image = rng.integers(0, 50, (64, 64, 3)) + 3 * mask[..., None]
+        image = rng.integers(0, 8, (64, 64, 3)) + 20 * mask[..., None]
         paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
         storage.write_png(paths[0], image.astype(np.uint8))
         storage.write_png(paths[1], mask.astype(np.uint8))
