@@ -279,6 +279,7 @@ def campaign(
     seed: int,
     folder: Path,
     who=None,
+    runs: Path | None = None,
 ):
     """Ask, train, ask again: yield after each round its budget and the trained model.
 
@@ -298,9 +299,12 @@ def campaign(
         At whose size is asked.
     seed : int
     folder : Path
-        Of the log, which goes on where it was; and of runs.
+        Of the log, which goes on where it was.
     who : object with ``answer(frame, pixels)``, optional
         Default an `annotations.Oracle`.
+    runs : Path, optional
+        Of the trainings' folders, default the same; campaigns that share it train what is the same
+        in both, such as the first round, once.
 
     Yields
     ------
@@ -319,6 +323,7 @@ def campaign(
             pool.ask(who, pool.questions(which, budget - had, look, rng, round_))
         known = Pool(pairs, scheme, recipe.size, log.first(len(pairs) * budget))
         small = known.write(folder / f"round-{round_}")
-        trained = recipes.train(recipe, small, scheme, seed, runs=folder, name=f"round-{round_}")
+        name = f"round-{round_}"
+        trained = recipes.train(recipe, small, scheme, seed, runs=runs or folder, name=name)
         look, had = look_with(trained.model, pairs, recipe.size), budget
         yield budget, trained

@@ -291,13 +291,7 @@ class _Cell:
             "recipe": str(self.recipe),
             "settings": self.settings,
             "precision": trained.precision,
-            "machine": ", ".join(
-                [
-                    f"{_cores()} of {os.cpu_count()} cores",
-                    platform.machine(),
-                    *framework.gpu_names(),
-                ]
-            ),
+            "machine": machine(),
             "date": time.strftime("%Y-%m-%d"),
         }
 
@@ -310,6 +304,12 @@ class _Cell:
             prediction.score(pairs, self.scheme, guesses),
             prediction.score(pairs, self.scheme, guesses, at_borders),
         )
+
+
+def machine() -> str:
+    """Say what a run was done on: its cores, processor and GPUs, as a row of results has it."""
+    cores = f"{_cores()} of {os.cpu_count()} cores"
+    return ", ".join([cores, platform.machine(), *framework.gpu_names()])
 
 
 def _scores(matrix: ConfusionMatrix) -> dict[str, float]:

@@ -146,24 +146,27 @@ RECIPE = Recipe(
 
 
 def test_a_campaign_goes_on_where_it_was_and_its_first_round_is_that_of_all(pairs, tmp_path):
-    def run(strategy, folder, rounds):
-        steps = active_learning.campaign(strategy, (4, 8), pairs, SCHEME, RECIPE, 0, folder)
+    runs = tmp_path / "runs"
+
+    def run(strategy, name, rounds):
+        folder = tmp_path / name
+        steps = active_learning.campaign(
+            strategy, (4, 8), pairs, SCHEME, RECIPE, 0, folder, runs=runs
+        )
         found = [next(steps) for _ in range(rounds)]
         return found, AnswerLog(folder / "answers.jsonl", SCHEME)
 
-    (first, second), log = run("margin", tmp_path / "a", 2)
+    (first, second), log = run("margin", "whole", 2)
     assert (first[0], second[0], len(log.answers)) == (4, 8, 24)
-    broken = shutil.copytree(tmp_path / "a", tmp_path / "b")
-    shutil.rmtree(broken / "round-1")
-    for run_folder in broken.glob("round-1-*"):
-        shutil.rmtree(run_folder)
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken off")
+    for folder in runs.glob("round-1-*"):
+        shutil.rmtree(folder)
     for _ in range(5):  # as if killed in the second round
-        log = AnswerLog(broken / "answers.jsonl", SCHEME)
-        log.undo()
-    (_, again), log = run("margin", broken, 2)
-    assert log.answers == AnswerLog(tmp_path / "a" / "answers.jsonl", SCHEME).answers
-    for one, other in zip(second[1].model.weights, again[1].model.weights, strict=True):
-        assert (one.numpy() == other.numpy()).all()
-    other = shutil.copytree(tmp_path / "a", tmp_path / "c")  # what it trains on is known there
-    (other / "answers.jsonl").unlink()
-    assert run("random", other, 1)[1].answers == log.answers[:12]
+        AnswerLog(tmp_path / "broken off" / "answers.jsonl", SCHEME).undo()
+    (_, again), other = run("margin", "broken off", 2)
+    assert other.answers == log.answers
+    for one, two in zip(second[1].model.weights, again[1].model.weights, strict=True):
+        assert (one.numpy() == two.numpy()).all()
+    there = set(runs.iterdir())
+    assert run("random", "another", 1)[1].answers == log.answers[:12]
+    assert set(runs.iterdir()) == there  # and is trained once

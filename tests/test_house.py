@@ -65,6 +65,7 @@ FLOORS = {
     "deployment": 5,
     "experiments": 6,
     "studies": 6.1,
+    "campaigns": 6.2,
     "widgets.viewer": 7,
     "widgets.annotator": 7.1,
     "widgets": 7.2,
