@@ -3,6 +3,7 @@
 
 const EMPTY = 254; // nothing was said of this pixel
 const TOOLS = ["answer", "brush", "eraser", "superpixel", "fill"];
+const SHOWN = 5; // likely classes, as buttons
 const LAYERS = ["labels", "guess", "unsure", "picture"];
 const KEYS =
   "1 to 9 answer with a likely class, space or e takes the guess, d the class that is chosen, q says unsure; " +
@@ -48,6 +49,7 @@ class Annotator extends Look {
     this.ring = make("div", { className: "ring" }, this.stage.inner);
     this.buildClasses(make("fieldset", { className: "classes" }, middle));
     this.asks = make("p", { className: "asks" }, root, { role: "status", "aria-live": "polite" });
+    this.options = make("p", { className: "tabs" }, root, { role: "group", "aria-label": "answers" });
     this.status = make("p", { className: "status" }, root);
     this.fault = make("p", { className: "fault", hidden: true }, root, { role: "alert" });
     const keys = make("p", { className: "keys", textContent: KEYS }, root);
@@ -417,14 +419,27 @@ class Annotator extends Look {
   }
 
   showQuestion() {
+    this.options.replaceChildren();
     if (!this.current) {
       const none = this.frame.questions?.length ? "All questions about this frame are answered or skipped." : "";
       this.asks.textContent = none;
       return;
     }
-    const likely = (this.current.candidates ?? []).map((k, n) => `${n + 1} ${this.name(k)}`);
+    const likely = (this.current.candidates ?? []).slice(0, SHOWN);
     const what = this.current.pixels.length > 1 ? "the outlined part" : "the outlined pixel";
-    this.asks.textContent = `What is ${what}? ${likely.slice(0, 5).join("   ")}`;
+    const guess = likely.length ? `The guess: ${this.name(likely[0])}.` : "";
+    this.asks.textContent = `What is ${what}? ${guess}`;
+    likely.forEach((k, n) => this.option(n + 1, k));
+    this.option("d", this.chosen);
+    this.option("q", VOID);
+    this.button(this.options, "w skip", "skip this question", () => this.skip());
+  }
+
+  option(key, k) {
+    this.button(this.options, `${key} ${this.name(k)}`, `answer ${this.name(k)}`, () => {
+      this.answer(k);
+      this.stage.box.focus({ preventScroll: true });
+    });
   }
 
   point({ x, y }) {
@@ -478,6 +493,7 @@ class Annotator extends Look {
   choose(k) {
     this.chosen = k;
     this.showAll();
+    this.showQuestion();
   }
 
   chooseBy(by) {

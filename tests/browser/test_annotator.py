@@ -108,6 +108,28 @@ def test_a_hundred_answers_by_keyboard_alone(opened, frames):
     assert notebook.cells() == cells  # letters never reach the notebook
 
 
+def test_answers_by_mouse_and_what_is_skipped_comes_again(opened, frames):
+    (_, annotator, path), (_, scheme) = opened, frames
+    annotator.get_by_role("button", name="label with bus").click()
+    skipped = annotator.evaluate("(element) => element.viewer.current.pixels[0][0]")
+    annotator.get_by_role("button", name="skip this question").click()
+    wanted = []
+    for n in (0, 2):
+        wanted.append(annotator.evaluate(f"(x) => x.viewer.current.candidates[{n}]"))
+        annotator.locator("p.tabs button").nth(n).click()
+    annotator.get_by_role("button", name="answer bus").last.click()
+    annotator.get_by_role("button", name="answer unsure").click()
+    saved(annotator)
+    answers = AnswerLog(path, scheme).answers
+    assert [x.label for x in answers] == [*wanted, scheme.names.index("bus"), VOID]
+    assert skipped not in {answer.pixels[0][0] for answer in answers}
+    annotator.get_by_role("button", name="next frame").click()
+    expect(annotator).to_have_attribute("data-ready", "1")
+    annotator.get_by_role("button", name="previous frame").click()
+    expect(annotator).to_have_attribute("data-ready", "0")
+    assert annotator.evaluate("(element) => element.viewer.current.pixels[0][0]") == skipped
+
+
 def test_mouse_brush_eraser_superpixel_and_fill_are_stored_pixel_for_pixel(opened, frames):
     (notebook, annotator, path), (names, scheme) = opened, frames
     page, stage = notebook.page, annotator.locator(".stage")
