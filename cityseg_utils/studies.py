@@ -129,10 +129,19 @@ SEARCH_FOR_FEW = {
 BEST_FOR_FEW = {
     name: method and replace(method, loss="dice") for name, method in WAYS_FOR_FEW.items()
 }
+TRIED_WITH_DICE = {
+    "Dice": ({}, FEW_STEPS),
+    "Dice, weight 1": ({"weight": 1.0}, FEW_STEPS),
+    "Dice, 3000 steps": ({}, 3000),
+}
 SEARCH_FOR_FEW |= {
-    f"{name}, Dice, 15 labels": few_labels(2e-3, "crop", BEST_FOR_FEW[name])
+    f"{name}, {what}, 15 labels": few_labels(
+        2e-3, "crop", replace(BEST_FOR_FEW[name], **settings), steps=steps
+    )
+    for what, (settings, steps) in TRIED_WITH_DICE.items()
     for name in ("pasted classes", "pasted classes of labelled")
 }
+SEARCH_FOR_FEW["labels alone, 3000 steps, 15 labels"] = few_labels(2e-3, "crop", steps=3000)
 
 ALONE = few_labels(2e-3, "crop")
 FEW = {f"{name}, 15 labels": few_labels(2e-3, "crop", x) for name, x in BEST_FOR_FEW.items()} | {
