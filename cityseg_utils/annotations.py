@@ -101,7 +101,15 @@ class AnswerLog:
         self.events = 0
         self._read = 0  # bytes
         if self.path.exists():
-            self._open()
+            try:
+                with self._lock:  # else another window's half-written answer would look damaged
+                    self._open()
+            except PermissionError:  # where no lock can be made, nobody writes
+                self._open()
+
+    @property
+    def _lock(self) -> FileLock:
+        return FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -221,7 +229,7 @@ class AnswerLog:
     def _append(self, event: dict) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            with self._lock:
                 self._append_alone(event)
         except OSError as error:
             if isinstance(error, StorageError):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -138,6 +139,18 @@ def test_where_it_cannot_be_written_the_answer_does_not_hold(log, tmp_path):
     nowhere.write_bytes(there)
     with pytest.raises(StorageError, match="not saved"):
         AnswerLog(nowhere / "answers.jsonl", SCHEME).add(pixel(0, 0))
+
+
+def test_a_log_is_read_only_between_two_answers(log):
+    log.add(pixel(0, 0))
+    with ThreadPoolExecutor(1) as pool, log._lock:
+        opened = pool.submit(AnswerLog, log.path, SCHEME)
+        with log.path.open("ab") as file:  # half of an answer, as seen while it is written
+            file.write(b"0123")
+        with pytest.raises(TimeoutError):
+            opened.result(0.2)
+        log.path.write_bytes(log.path.read_bytes()[:-4])
+    assert opened.result().damage is None
 
 
 SESSION = """
