@@ -131,10 +131,9 @@ def _among_highest(seen: Seen, number: int, rng, values: np.ndarray) -> np.ndarr
 
 def _by_class(seen: Seen, number: int, rng, values: np.ndarray) -> np.ndarray:
     """Return, of classes drawn evenly, the pixels with the highest values."""
-    free = seen.free
-    classes = seen.scores.argmax(-1).ravel()[free]
+    free, classes = seen.free, seen.scores.argmax(-1).ravel()
     order = free[np.argsort(-values[free], kind="stable")]
-    left = {k: list(order[seen.scores.argmax(-1).ravel()[order] == k]) for k in np.unique(classes)}
+    left = {k: list(order[classes[order] == k]) for k in np.unique(classes[free])}
     chosen = []
     while len(chosen) < number:
         k = rng.choice(sorted(left))

@@ -104,7 +104,7 @@ LABELS = {"8 labels": 8, "15 labels": 15, "30 labels": 30, "all labels": 120}  #
 def few_labels(rate: float, looks: str, method: Method | None = None, **changes) -> Recipe:
     """Return a recipe for few labels: learning rate, augmentation, and method if there is one."""
     labelled, others = LOOKS_OF_FEW[looks]
-    if method is not None and method.augment is None:
+    if method is not None:
         method = replace(method, augment=others)
     recipe = PRETRAINED.but(
         steps=FEW_STEPS, batch_size=4, learning_rate=rate, augment=labelled, average=0.99

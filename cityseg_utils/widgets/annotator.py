@@ -1,12 +1,9 @@
 """The annotator: a person answers what a model asks, or paints, and each answer is kept at once."""
 
-import base64
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from io import BytesIO
 from threading import RLock
 
-import anywidget
 import cv2
 import numpy as np
 import pandas as pd
@@ -18,7 +15,7 @@ from cityseg_utils.errors import CitysegError, DataError, ShapeError
 from cityseg_utils.labels import VOID
 from cityseg_utils.preprocessing import Size, read_image
 from cityseg_utils.storage import read_header
-from cityseg_utils.widgets.viewer import HERE, colors, module, packed
+from cityseg_utils.widgets.viewer import HERE, Twinned, colors, jpeg, module, packed
 
 EMPTY = 254  # in the browser, where labels have eight bits
 CANDIDATES = 9  # one a digit
@@ -67,7 +64,7 @@ def annotate(
     return Annotator(pairs, log, scores, questions, segments)
 
 
-class Annotator(anywidget.AnyWidget):
+class Annotator(Twinned):
     """The widget that `annotate` returns.
 
     Attributes
@@ -102,27 +99,14 @@ class Annotator(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"Annotator({len(self._frames)} frames, {len(self.store.answers)} answers)"
 
-    def _repr_mimebundle_(self, **options):
-        """Add the static twin, for where widgets do not run."""
-        bundle = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        if data is None:
-            return bundle
-        data = {**data, "image/jpeg": base64.b64encode(self.picture()).decode()}
-        alt = f"Annotator, {self._frames[self.start]}: the frame and what was said of it"
-        return data, {**(metadata or {}), "image/jpeg": {"alt": alt}}
+    def _alt(self) -> str:
+        return f"Annotator, {self._frames[self.start]}: the frame and what was said of it"
 
     def picture(self) -> bytes:
         """Return the twin: the frame that is begun with, and its labels, as a JPEG file."""
         image, labels = self._looked_at(self.start)["pixels"], self._labels(self.start)
         mask = np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)
-        figure = plots.pairs([image], [mask], self.store.scheme)
-        content, quality = BytesIO(), {"quality": 85}
-        figure.savefig(
-            content, format="jpeg", dpi=plots.DPI, bbox_inches="tight", pil_kwargs=quality
-        )
-        plots.plt.close(figure)
-        return content.getvalue()
+        return jpeg(plots.pairs([image], [mask], self.store.scheme))
 
     def _first_open(self) -> int:
         """Return the first frame with a question that nobody has answered, else the first."""

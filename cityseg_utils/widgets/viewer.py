@@ -85,7 +85,27 @@ def _names_of(images: Sequence) -> list[str]:
     ]
 
 
-class MaskViewer(anywidget.AnyWidget):
+class Twinned(anywidget.AnyWidget):
+    """A widget with a static twin, for where widgets do not run: its `picture`, a JPEG file."""
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        if data is None:
+            return bundle
+        data = {**data, "image/jpeg": base64.b64encode(self.picture()).decode()}
+        return data, {**(metadata or {}), "image/jpeg": {"alt": self._alt()}}
+
+
+def jpeg(figure) -> bytes:
+    """Return a figure as a JPEG file, and close it."""
+    content, quality = BytesIO(), {"quality": 85}
+    figure.savefig(content, format="jpeg", dpi=plots.DPI, bbox_inches="tight", pil_kwargs=quality)
+    plots.plt.close(figure)
+    return content.getvalue()
+
+
+class MaskViewer(Twinned):
     """The widget that `view` returns; its traits can be read and set from Python too."""
 
     _esm = module("viewer.js")
@@ -129,15 +149,8 @@ class MaskViewer(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return f"MaskViewer({len(self.names)} images, {len(self.classes)} classes)"
 
-    def _repr_mimebundle_(self, **options):
-        """Add the static twin, for where widgets do not run."""
-        bundle = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        if data is None:
-            return bundle
-        data = {**data, "image/jpeg": base64.b64encode(self.picture()).decode()}
-        alt = f"Mask viewer, {self.names[self.index]}: {', '.join(self.layers)}"
-        return data, {**(metadata or {}), "image/jpeg": {"alt": alt}}
+    def _alt(self) -> str:
+        return f"Mask viewer, {self.names[self.index]}: {', '.join(self.layers)}"
 
     def picture(self) -> bytes:
         """Return the twin: the image in view, its masks and a legend by name, as a JPEG file."""
@@ -151,13 +164,7 @@ class MaskViewer(anywidget.AnyWidget):
         else:
             figure = plots.grid([[image]], [""])
         figure.suptitle(plots.literal(self.names[self.index]), y=1.02, fontsize=10)
-        content = BytesIO()
-        quality = {"quality": 85}
-        figure.savefig(
-            content, format="jpeg", dpi=plots.DPI, bbox_inches="tight", pil_kwargs=quality
-        )
-        plots.plt.close(figure)
-        return content.getvalue()
+        return jpeg(figure)
 
     @traitlets.validate("index")
     def _valid_index(self, proposal) -> int:
