@@ -13,6 +13,7 @@ learns from CamVid's train pictures, too, but for those of one drive, which is s
 """
 
 import argparse
+import shlex
 import time
 from pathlib import Path
 
@@ -49,6 +50,8 @@ TRAININGS = {
     "random": (SMALL.but(encoder_weights=None), 480),
     "imagenet": (SMALL, 480),
     "frozen": (FROZEN, 480),
+    # The processor time of "pasted", below, without a photograph.
+    "frozen for longer": (FROZEN.but(steps=900), 480),
 }
 # With photographs without labels; BatchNorm's averages are of these, if anything is.
 PHOTOGRAPHS = {
@@ -76,6 +79,8 @@ def main() -> None:
     parser.add_argument("training", choices=[*TRAININGS, *ADAPTED, "reference"])
     parser.add_argument("--unseen", choices=DRIVES, help="the drive not even whose pictures count")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--streets", type=int, help="fewer drawn streets, to try it out")
+    parser.add_argument("--steps", type=int, help="fewer steps, to try it out")
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "transfer.csv")
     options = parser.parse_args()
     if (options.training in ADAPTED) != (options.unseen is not None):
@@ -106,7 +111,7 @@ def main() -> None:
 def train(options, photographs):
     """Return the model, and what a row says of its training."""
     training, seed = options.training, options.seed
-    command = f"python benchmarks/transfer.py /path/to/camvid {training}"
+    command = f"python benchmarks/transfer.py /path/to/camvid {shlex.quote(training)}"
     name = training
     if options.unseen:
         command += f" --unseen {options.unseen}"
@@ -116,6 +121,7 @@ def train(options, photographs):
     if training == "reference":
         return models.load_reference(), row
     recipe, streets = (TRAININGS | ADAPTED)[training]
+    recipe, streets = recipe.but(steps=options.steps or recipe.steps), options.streets or streets
     pairs, runs = datasets.draw_streets(streets), storage.home() / "runs"
     if recipe.method is not None:
         pairs = pd.concat([pairs, photographs], ignore_index=True)

@@ -1,4 +1,4 @@
-"""The recipe for CamVid is also a command line tool."""
+"""The recipe for CamVid, and the way there from drawn streets, are command line tools."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from cityseg_utils.labels import CAMVID
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.preprocessing import read_mask
 
-TOOL = Path(__file__).resolve().parent.parent / "benchmarks" / "camvid.py"
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,8 @@ def camvid(tmp_path, write_picture):
     return tmp_path / "camvid"
 
 
-def run(*arguments, home):
-    command = [sys.executable, TOOL, *arguments, "--results", home / "results.csv"]
+def run(*arguments, home, tool="camvid.py"):
+    command = [sys.executable, BENCHMARKS / tool, *arguments, "--results", home / "results.csv"]
     env = {**os.environ, "CITYSEG_HOME": str(home)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
@@ -94,3 +94,25 @@ def test_what_cannot_be_done_is_refused_before_the_training(camvid, tmp_path, wh
     assert done.returncode == 1
     assert said in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("training", ["adversarial", "pasted", "refreshed"])
+def test_photographs_train_without_their_labels_and_a_drive_stays_unseen(
+    camvid, tmp_path, training
+):
+    for mask in (camvid / "trainannot").glob("0001TP*"):
+        mask.write_bytes(b"nobody reads this")
+    few = [training, "--unseen", "0006R0", "--streets", "8", "--steps", "4"]
+    done = run(camvid, *few, home=tmp_path, tool="transfer.py")
+    assert done.returncode == 0, done.stderr
+    keys = ["scored on", "network sees", "training"]
+    found = tables.read(tmp_path / "results.csv", keys, keys)
+    assert {drive for drive, *_ in found.index} == {"val", "0006R0"}
+    assert set(found["steps"]) == {4}
+    assert set(found.index.get_level_values("training")) == {f"{training}, without 0006R0"}
+
+
+def test_a_drive_is_left_out_where_photographs_are_learned_from(camvid, tmp_path):
+    done = run(camvid, "pasted", home=tmp_path, tool="transfer.py")
+    assert done.returncode == 2
+    assert "--unseen is for, and needed by, refreshed, adversarial, pasted" in done.stderr
