@@ -239,8 +239,7 @@ class Pool:
         """
         rows = []
         for (_, row), frame in zip(self.pairs.iterrows(), self.names, strict=True):
-            labels = self.labels(frame)
-            mask = np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)
+            mask = annotations.with_void(self.labels(frame))
             if (mask == VOID).all():
                 continue
             stem = frame.replace("/", "_")

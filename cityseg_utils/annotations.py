@@ -357,6 +357,29 @@ def polygons(labels: np.ndarray, scheme: ClassScheme) -> dict:
     return {"imgHeight": height, "imgWidth": width, "objects": [thing for _, thing in found]}
 
 
+def with_void(labels: np.ndarray) -> np.ndarray:
+    """Return labels as a mask, ``uint8``: void where nothing was said."""
+    return np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)
+
+
+def save_mask(folder: Path | str, row: pd.Series, labels: np.ndarray, scheme: ClassScheme) -> Path:
+    """Write what was said of a frame as a label map, whole or not at all, and return its file.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Of the data set; see :func:`save`.
+    row : Series
+        The frame.
+    labels : ``(H, W) int16``
+        As from :meth:`AnswerLog.labels`; that of which nothing was said becomes void.
+    scheme : ClassScheme
+    """
+    path = Path(folder) / "labels" / f"{frame_name(row).replace('/', '_')}.png"
+    storage.write_png(path, scheme.unmap(with_void(labels)))
+    return path
+
+
 def save(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> pd.DataFrame:
     """Write what was said as label maps, in a folder that `datasets.open_dataset` opens.
 
@@ -370,8 +393,7 @@ def save(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> pd.DataFram
     """
     folder, rows = Path(folder), []
     for row, labels in _said(pairs, log):
-        mask = folder / "labels" / f"{frame_name(row).replace('/', '_')}.png"
-        storage.write_png(mask, log.scheme.unmap(labels))
+        mask = save_mask(folder, row, labels, log.scheme)
         image = row["image"]
         if storage.read_header(image).orientation != 1:
             image = folder / "upright" / mask.name
@@ -393,7 +415,8 @@ def save_cityscapes(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> 
     """
     if log.scheme.names != CITYSCAPES.names:
         raise LabelError(f"polygons are for Cityscapes' classes, not {log.scheme.name}'s; see save")
-    for row, labels in _said(pairs, log):
+    for row, said in _said(pairs, log):
+        labels = with_void(said)
         place = Path(folder) / "gtFine" / row["split"] / row["city"]
         stem = f"{row['city']}_{row['frame']}_gtFine"
         drawn = json.dumps(polygons(labels, log.scheme)).encode()
@@ -402,9 +425,8 @@ def save_cityscapes(folder: Path | str, pairs: pd.DataFrame, log: AnswerLog) -> 
 
 
 def _said(pairs: pd.DataFrame, log: AnswerLog):
-    """Yield each frame of which something was said, with its train ids, void where it was not."""
+    """Yield each frame of which something was said, with its labels."""
     frames = set(log.frames())
     for _, row in pairs.iterrows():
         if (frame := frame_name(row)) in frames:
-            labels = log.labels(frame, storage.read_header(row["image"]).upright_size)
-            yield row, np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)
+            yield row, log.labels(frame, storage.read_header(row["image"]).upright_size)

@@ -245,6 +245,25 @@ def test_an_answer_to_an_older_picture_is_refused(annotated):
     assert len(log.answers) == 1
 
 
+def test_each_answer_leaves_the_frame_s_label_map_or_says_why_not(val_pairs, tmp_path):
+    log, folder = AnswerLog(tmp_path / "answers", CITYSCAPES), tmp_path / "saved"
+    browser = Browser(widgets.annotate(val_pairs, log, folder=folder))
+    answers = [{"pixels": [[5, 1]], "label": 2}]
+    said = browser.say(op="answer", index=1, version=0, call=1, answers=answers)[0]
+    (file,) = (folder / "labels").iterdir()
+    mask = read_mask(file, CITYSCAPES)
+    assert (mask[0, 5], (mask != VOID).sum(), said["warning"]) == (2, 1, "")
+    assert (browser.say(op="undo", index=1, version=1)[0]["done"], log.answers) == (0, ())
+    assert (read_mask(file, CITYSCAPES) == VOID).all()
+
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.write_text("a file where the folder was")
+    said = browser.say(op="answer", index=1, version=2, call=2, answers=answers)[0]
+    assert said["op"] == "saved" and len(log.answers) == 1
+    assert "the answer is saved, the frame's label map is not: " in said["warning"]
+
+
 def test_an_annotator_refuses_what_does_not_fit(val_pairs, tmp_path):
     log = AnswerLog(tmp_path / "answers", CITYSCAPES)
     with pytest.raises(DataError, match="no frames to annotate"):

@@ -120,12 +120,13 @@ class Annotator extends Look {
   async hear({ op, maps, ...content }, buffers) {
     if (op === "refused") return this.refuse(content);
     if (op === "saved") this.waiting.delete(content.call);
+    if (!content.ahead && !this.waiting.size) {
+      this.fault.textContent = content.warning;
+      this.fault.hidden = !content.warning;
+    }
     for (const name of Object.keys(this.progress)) if (name in content) this.progress[name] = content[name];
     for (const { answers } of this.waiting.values()) this.progress.version += answers.length; // on their way
-    if (op === "saved") {
-      this.fault.hidden = true;
-      return this.showProgress();
-    }
+    if (op === "saved") return this.showProgress();
     const parts = Object.fromEntries(maps.map((name, k) => [name, buffers[k]]));
     const [picture, labels, guess, unsure, segments] = await Promise.all([
       createImageBitmap(new Blob([parts.image])),

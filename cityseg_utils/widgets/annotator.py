@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from threading import RLock
 
 import cv2
@@ -9,10 +10,9 @@ import numpy as np
 import pandas as pd
 import traitlets
 
-from cityseg_utils import plots
+from cityseg_utils import annotations, plots
 from cityseg_utils.annotations import UNLABELLED, Answer, AnswerLog, Runs, frame_name, numbers
-from cityseg_utils.errors import CitysegError, DataError, ShapeError
-from cityseg_utils.labels import VOID
+from cityseg_utils.errors import CitysegError, DataError, ShapeError, StorageError
 from cityseg_utils.preprocessing import Size, read_image
 from cityseg_utils.storage import read_header
 from cityseg_utils.widgets.viewer import HERE, Twinned, colors, jpeg, module, packed
@@ -27,6 +27,7 @@ def annotate(
     scores: Callable[[int], np.ndarray] | None = None,
     questions: Sequence[Sequence[Runs]] | None = None,
     segments: Sequence[np.ndarray] | None = None,
+    folder: Path | str | None = None,
 ) -> "Annotator":
     """Answer questions about frames, or paint them.
 
@@ -44,6 +45,8 @@ def annotate(
         `active_learning.Pool.questions`.
     segments : sequence of ``(H, W)`` integers, optional
         Superpixels of each frame, which a click labels as one.
+    folder : Path or str, optional
+        Gets the label map of a frame anew after each answer, as `annotations.save` writes it.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def annotate(
         size = read_header(pairs["image"].iloc[k]).upright_size
         if np.shape(given) != size:
             raise ShapeError(f"segments {k} are {np.shape(given)}, their frame is {size}")
-    return Annotator(pairs, log, scores, questions, segments)
+    return Annotator(pairs, log, scores, questions, segments, folder)
 
 
 class Annotator(Twinned):
@@ -80,13 +83,14 @@ class Annotator(Twinned):
     palettes = traitlets.Dict().tag(sync=True)
     start = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, pairs, log, scores, questions, segments):
-        self.pairs, self.store = pairs, log
+    def __init__(self, pairs, log, scores, questions, segments, folder):
+        self.pairs, self.store, self.folder = pairs, log, folder
         self._scores, self._questions, self._segments = scores, questions, segments
         self._lock = RLock()  # JupyterLab answers widgets' messages in another thread
         self._frames = [frame_name(row) for _, row in pairs.iterrows()]
         self._looked_at = lru_cache(4)(self._looked_at)
         self._answered = [self._count(k) for k in range(len(pairs))]
+        self._warning = ""
         safe = log.scheme.color_blind_safe()
         super().__init__(
             names=self._frames,
@@ -105,7 +109,7 @@ class Annotator(Twinned):
     def picture(self) -> bytes:
         """Return the twin: the frame that is begun with, and its labels, as a JPEG file."""
         image, labels = self._looked_at(self.start)["pixels"], self._labels(self.start)
-        mask = np.where(labels == UNLABELLED, VOID, labels).astype(np.uint8)
+        mask = annotations.with_void(labels)
         return jpeg(plots.pairs([image], [mask], self.store.scheme))
 
     def _first_open(self) -> int:
@@ -186,7 +190,7 @@ class Annotator(Twinned):
             pixels = tuple((int(a), int(b)) for a, b in given["pixels"])
             cost = int(content.get("clicks", 1)), round(float(content.get("seconds", 0)), 2)
             self.store.add(Answer(self._frames[k], pixels, label, "person", *cost))
-        self._answered[k] = self._count(k)
+        self._keep(k)
         self.send({"op": "saved", "call": content.get("call"), **self._progress()})
 
     def _back(self, content: dict) -> None:
@@ -194,8 +198,19 @@ class Annotator(Twinned):
         k = content["index"]
         if answer is not None and answer.frame in self._frames:
             k = self._frames.index(answer.frame)
-            self._answered[k] = self._count(k)
+            self._keep(k)
         self._look({"index": k})
+
+    def _keep(self, k: int) -> None:
+        """Count a frame's answers anew, and write its label map; the log has them in any case."""
+        self._answered[k], self._warning = self._count(k), ""
+        if self.folder is None:
+            return
+        try:
+            row, labels = self.pairs.iloc[k], self._labels(k)
+            annotations.save_mask(self.folder, row, labels, self.store.scheme)
+        except StorageError as error:
+            self._warning = f"the answer is saved, the frame's label map is not: {error}"
 
     def _progress(self) -> dict:
         answers = self.store.answers
@@ -205,4 +220,5 @@ class Annotator(Twinned):
             "done": sum(map(sum, self._answered)),
             "clicks": sum(answer.clicks for answer in answers),
             "seconds": round(sum(answer.seconds for answer in answers)),
+            "warning": self._warning,
         }
