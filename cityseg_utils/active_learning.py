@@ -277,6 +277,7 @@ def campaign(
     seed: int,
     folder: Path,
     who=None,
+    parts: int | None = None,
     runs: Path | None = None,
 ):
     """Ask, train, ask again: yield after each round its budget and the trained model.
@@ -289,7 +290,7 @@ def campaign(
     strategy : str
         One of `STRATEGIES`.
     budgets : tuple of int
-        Pixels an image after each round.
+        Answers an image after each round.
     pairs : DataFrame
         Frames to ask about.
     scheme : ClassScheme
@@ -300,6 +301,8 @@ def campaign(
         Of the log, which goes on where it was.
     who : object with ``answer(frame, pixels)``, optional
         Default an `annotations.Oracle`.
+    parts : int, optional
+        Ask about superpixels, as `Pool` does.
     runs : Path, optional
         Of the trainings' folders, default the same; campaigns that share it train what is the same
         in both, such as the first round, once.
@@ -310,7 +313,7 @@ def campaign(
     """
     folder, who = Path(folder), who or annotations.Oracle(pairs, scheme)
     log = AnswerLog(folder / "answers.jsonl", scheme)
-    pool = Pool(pairs, scheme, recipe.size, log)
+    pool = Pool(pairs, scheme, recipe.size, log, parts)
     look, had = blindly(scheme.num_classes, recipe.size), 0
     for round_, budget in enumerate(budgets):
         if len(log.answers) < len(pairs) * budget:

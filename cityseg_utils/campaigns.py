@@ -1,19 +1,26 @@
-"""The full campaigns behind lesson 14: who asks best, with how many pixels an image.
+"""The full campaigns behind lesson 14: who asks best, with how many answers an image.
 
     python -m cityseg_utils.campaigns random margin --seeds 0 1 2
+    python -m cityseg_utils.campaigns random margin --superpixels
+    python -m cityseg_utils.campaigns random margin --camvid /path/to/camvid
+    python -m cityseg_utils.campaigns random margin --taught
 
-does the rounds that are not yet in ``active.csv``. Strategies of one seed share their first round.
-Streets of MiniCity's val cities are scored on; the oracle answers from the train streets' labels.
+do the rounds that are not yet in ``active.csv``. Strategies of one seed share their first round.
+The oracle answers from the train frames' labels; scored are MiniCity's val cities, or a drive of
+CamVid that nothing was asked about.
 """
 
 import argparse
+import shlex
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from cityseg_utils import (
     active_learning,
+    annotations,
     experiments,
     prediction,
     recipes,
@@ -23,29 +30,82 @@ from cityseg_utils import (
 )
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
 from cityseg_utils.labels import ClassScheme
+from cityseg_utils.recipes import Recipe
+from cityseg_utils.semi_supervised import MeanTeacher
 
-BUDGETS = (10, 20, 40, 80)  # pixels an image
-STEPS = 600
-CHANGES = Compose(ScaleAndCrop((96, 192), (1.0, 1.6), points=True), Flip(), Colors(0.3))
+BUDGETS = (10, 20, 40, 80)  # answers an image
+TAUGHT_WITH = 40
+SUPERPIXELS = 200  # of a frame
+DRIVE = "0006R0"
 # Dice on forty pixels is noise.
-RECIPE = studies.PRETRAINED.but(steps=STEPS, loss="weighted cross-entropy", augment=CHANGES)
-# What all labels give: the better of two losses counts.
-WHOLE = RECIPE.but(augment=Compose(ScaleAndCrop((96, 192), (1.0, 1.6)), Flip(), Colors(0.3)))
-CEILINGS = {"all labels": WHOLE, "all labels, Dice": WHOLE.but(loss="dice")}
-KEYS = ("strategy", "pixels", "seed")
+RECIPE = studies.PRETRAINED.but(steps=600, loss="weighted cross-entropy")
+# Lesson 13's method on all other pixels of the frames; single pixels are nothing to paste.
+TEACHER = MeanTeacher(
+    own_frames=True,
+    paste=False,
+    weight=0.5,
+    augment=Compose(ScaleAndCrop((96, 192), (1.0, 1.5)), Flip()),
+)
+CEILINGS = {"all labels": "weighted cross-entropy", "all labels, Dice": "dice"}
+KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a campaign is fought.
+
+    Parameters
+    ----------
+    data : str
+        What a row calls it.
+    pairs : DataFrame
+        Frames to ask about, with the masks that the oracle answers from.
+    val : DataFrame
+        What to score on, at the recipe's size.
+    scheme : ClassScheme
+    recipe : Recipe
+        Its `augment` keeps single pixels.
+    """
+
+    data: str
+    pairs: pd.DataFrame
+    val: pd.DataFrame
+    scheme: ClassScheme
+    recipe: Recipe
+
+    @property
+    def home(self) -> Path:
+        """The folder of its logs and trainings."""
+        return storage.home() / "runs" / "campaigns" / self.data.replace(", ", "-")
+
+
+def changes(size, points: bool) -> Compose:
+    """Return the changes of labelled frames, for single pixels or for whole masks."""
+    return Compose(ScaleAndCrop(size, (1.0, 1.6), points=points), Flip(), Colors(0.3))
+
+
+def minicity() -> Ground:
+    """Return MiniCity's train streets, to be scored on 400 of its val cities."""
+    recipe = RECIPE.but(augment=changes(RECIPE.size, points=True))
+    return Ground("MiniCity", *studies.unseen_cities(), recipe)
+
+
+def camvid(folder: Path) -> Ground:
+    """Return CamVid's train frames but those of one drive, which is scored on."""
+    size = (128, 160)
+    recipe = RECIPE.but(size=size, augment=changes(size, points=True))
+    return Ground(f"CamVid, without {DRIVE}", *studies.unseen_drive(folder, DRIVE), recipe)
 
 
 def run(
     strategy: str,
     seed: int,
-    pairs: pd.DataFrame,
-    val: pd.DataFrame,
-    scheme: ClassScheme,
+    ground: Ground,
     results: Path | str,
-    recipe: recipes.Recipe = RECIPE,
     budgets: tuple[int, ...] = BUDGETS,
-    command: str | None = None,
-) -> None:
+    parts: int | None = None,
+    command: str = "",
+) -> Path:
     """Do a campaign, and add a row for each round to a table; what is there is not done again.
 
     Parameters
@@ -53,62 +113,101 @@ def run(
     strategy : str
         One of `active_learning.STRATEGIES`.
     seed : int
-    pairs : DataFrame
-        Frames to ask about, with the masks that the oracle answers from.
-    val : DataFrame
-    scheme : ClassScheme
+    ground : Ground
     results : Path or str
         The CSV file.
-    recipe : Recipe
     budgets : tuple of int
-    command : str, optional
+    parts : int, optional
+        Ask about superpixels, so many a frame; default about pixels.
+    command : str
         Noted with each row.
+
+    Returns
+    -------
+    Path
+        The folder with the campaign's log.
     """
-    home = storage.home() / "runs" / "campaigns"
-    folder = home / f"{strategy.replace(' ', '-')}-{seed}"
+    unit = "pixel" if parts is None else "superpixel"
+    folder = ground.home / f"{strategy.replace(' ', '-')}-{unit}-{seed}"
     rounds = active_learning.campaign(
-        strategy, budgets, pairs, scheme, recipe, seed, folder, runs=home / "trainings"
+        strategy,
+        budgets,
+        ground.pairs,
+        ground.scheme,
+        ground.recipe,
+        seed,
+        folder,
+        parts=parts,
+        runs=ground.home / "trainings",
     )
-    for budget, trained in rounds:
-        about = {
-            "strategy": strategy,
-            "pixels": budget,
-            "seed": seed,
-            "clicks": budget * len(pairs),
-        }
-        _note(results, about, trained, recipe, val, scheme, command)
+    for answers, trained in rounds:
+        key = (ground.data, unit, "labels alone", strategy, answers, seed)
+        _note(results, key, ground, ground.recipe, trained, command)
+    return folder
 
 
-def run_whole(name: str, seed: int, pairs, val, scheme, results, command=None) -> None:
-    """Train with all labels, as a row beside the campaigns'; parameters as for :func:`run`."""
-    runs = storage.home() / "runs" / "campaigns" / "trainings"
-    trained = recipes.train(CEILINGS[name], pairs, scheme, seed, runs=runs, name="whole")
-    about = {"strategy": name, "pixels": 0, "seed": seed, "clicks": 0}
-    _note(results, about, trained, CEILINGS[name], val, scheme, command)
+def teach(
+    strategy: str,
+    seed: int,
+    ground: Ground,
+    results: Path | str,
+    answers: int = TAUGHT_WITH,
+    method: MeanTeacher = TEACHER,
+    command: str = "",
+) -> None:
+    """Train anew from the first answers of a campaign, with a teacher for all other pixels.
+
+    Parameters as for :func:`run`, but for `answers`, an image, and `method`.
+    """
+    folder = run(strategy, seed, ground, results, _up_to(answers), command=command)
+    log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
+    known = log.first(len(ground.pairs) * answers)
+    pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
+    recipe, runs = ground.recipe.but(method=method), ground.home / "trainings"
+    small = pool.write(folder / "taught")
+    trained = recipes.train(recipe, small, ground.scheme, seed, runs=runs, name="taught")
+    key = (ground.data, "pixel", "with a teacher", strategy, answers, seed)
+    _note(results, key, ground, recipe, trained, command)
 
 
-def _note(results, about: dict, trained, recipe, val, scheme, command) -> None:
-    matrix = prediction.evaluate(trained.model, val, scheme, recipe.size)
-    row = about | {
+def _up_to(answers: int) -> tuple[int, ...]:
+    return (*(budget for budget in BUDGETS if budget < answers), answers)
+
+
+def train_whole(
+    name: str, seed: int, ground: Ground, results: Path | str, command: str = ""
+) -> None:
+    """Train with all labels, as a row beside the campaigns'; one of `CEILINGS`."""
+    size, runs = ground.recipe.size, ground.home / "trainings"
+    recipe = ground.recipe.but(loss=CEILINGS[name], augment=changes(size, points=False))
+    trained = recipes.train(recipe, ground.pairs, ground.scheme, seed, runs=runs, name="whole")
+    key = (ground.data, "pixel", "labels alone", name, 0, seed)
+    _note(results, key, ground, recipe, trained, command)
+
+
+def _note(results, key: tuple, ground: Ground, recipe: Recipe, trained, command: str) -> None:
+    matrix = prediction.evaluate(trained.model, ground.val, ground.scheme, recipe.size)
+    row = dict(zip(KEYS, key, strict=True)) | {
         "mean IoU": matrix.mean_iou(),
         "pixel accuracy": matrix.pixel_accuracy(),
         "mean Dice": matrix.mean_dice(),
         **{f"IoU {name}": iou for name, iou in matrix.iou().items()},
         "steps": trained.steps,
         "processor seconds": round(trained.processor_seconds, 1),
-        "val frames": len(val),
+        "train frames": len(ground.pairs),
+        "val frames": len(ground.val),
         "recipe": str(recipe),
         "precision": trained.precision,
         "machine": experiments.machine(),
         "date": time.strftime("%Y-%m-%d"),
-        "command": command or "",
+        "command": command,
     }
     tables.add(results, row, KEYS)
 
 
 def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
-    """Return the stored rounds, indexed by strategy, pixels an image and seed."""
-    return tables.read(results, KEYS, ("strategy",))
+    """Return the stored rounds, indexed by `KEYS`."""
+    return tables.read(results, KEYS, KEYS[:4])
 
 
 def main() -> None:
@@ -116,14 +215,28 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m cityseg_utils.campaigns")
     parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *CEILINGS], nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--superpixels", action="store_true", help="ask about them, not pixels")
+    parser.add_argument("--taught", action="store_true", help="with a teacher, too")
+    parser.add_argument("--camvid", type=Path, help="CamVid's folder; default MiniCity")
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "active.csv")
     options = parser.parse_args()
-    train, val, scheme = studies.unseen_cities()
+    if options.taught and options.superpixels:
+        parser.error("--taught is for pixels")
+    ground = camvid(options.camvid) if options.camvid else minicity()
     for seed in options.seeds:
         for name in options.strategies:
-            command = f"python -m cityseg_utils.campaigns {name!r} --seeds {seed}"
-            do = run_whole if name in CEILINGS else run
-            do(name, seed, train, val, scheme, options.results, command=command)
+            command = f"python -m cityseg_utils.campaigns {shlex.quote(name)} --seeds {seed}"
+            command += " --camvid /path/to/camvid" if options.camvid else ""
+            if name in CEILINGS:
+                train_whole(name, seed, ground, options.results, command)
+            elif options.taught:
+                teach(name, seed, ground, options.results, command=f"{command} --taught")
+            elif options.superpixels:
+                command += " --superpixels"
+                do = {"budgets": BUDGETS[:3], "parts": SUPERPIXELS}
+                run(name, seed, ground, options.results, **do, command=command)
+            else:
+                run(name, seed, ground, options.results, command=command)
             print(f"{name}, seed {seed}: done", flush=True)
 
 

@@ -1,0 +1,107 @@
+"""Stored rounds say what was asked, of whom it was learned, and are not done again."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cityseg_utils import campaigns, models, storage
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.recipes import Recipe
+from cityseg_utils.semi_supervised import MeanTeacher
+
+pytestmark = pytest.mark.slow
+
+SCHEME = ClassScheme("tiny", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (7, 9, 11), (0,))
+SIZE = (32, 32)
+
+
+@pytest.fixture
+def ground(tmp_path, own_home):
+    rng, rows = np.random.default_rng(0), []
+    for k in range(4):
+        mask = np.repeat(np.repeat(rng.choice([7, 9, 11], (4, 4)), 16, 0), 16, 1)
+        image = rng.integers(0, 8, (64, 64, 3)) + 20 * mask[..., None]
+        paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
+        storage.write_png(paths[0], image.astype(np.uint8))
+        storage.write_png(paths[1], mask.astype(np.uint8))
+        split = "val" if k == 3 else "train"
+        rows.append({"image": paths[0], "mask": paths[1], "split": split, "city": split})
+    pairs = pd.DataFrame(rows).assign(frame=[str(k) for k in range(4)])
+    recipe = Recipe(
+        backbone=models.SMALL,
+        size=SIZE,
+        batch_size=2,
+        loss="weighted cross-entropy",
+        augment=campaigns.changes(SIZE, points=True),
+        precision="float32",
+        steps=4,
+        refresh=0,
+    )
+    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
+    return campaigns.Ground("tiny", train, val, SCHEME, recipe)
+
+
+def test_the_first_round_is_that_of_all_and_what_is_stored_is_not_done_again(ground, tmp_path):
+    results = tmp_path / "active.csv"
+    for strategy in ("random", "margin"):
+        campaigns.run(strategy, 0, ground, results, (3, 6), command="typed")
+    rows = campaigns.read(results)
+    assert list(rows.index.names) == list(campaigns.KEYS)
+    scores = rows["mean IoU"].xs(("tiny", "pixel", "labels alone"))
+    assert set(scores.index) == {(s, n, 0) for s in ("random", "margin") for n in (3, 6)}
+    assert scores["random", 3, 0] == scores["margin", 3, 0]
+    asked = [
+        [line.partition(b" ")[2] for line in path.read_bytes().splitlines()]
+        for path in sorted(ground.home.glob("*/answers.jsonl"))
+    ]
+    assert asked[0][:10] == asked[1][:10]  # the classes, three answers to each of three frames
+    assert asked[0][10:] != asked[1][10:]
+    assert set(rows["command"]) == {"typed"}
+    held, there = results.read_bytes(), sorted(ground.home.rglob("*.csv"))
+    campaigns.run("margin", 0, ground, results, (3, 6))
+    assert results.read_bytes() == held
+    assert sorted(ground.home.rglob("*.csv")) == there
+
+
+def test_superpixels_cost_as_many_answers_and_are_rows_of_their_own(ground, tmp_path):
+    results = tmp_path / "active.csv"
+    folder = campaigns.run("random", 0, ground, results, (3,), parts=16)
+    campaigns.run("random", 0, ground, results, (3,))
+    rows = campaigns.read(results)
+    assert list(rows.index.get_level_values("unit")) == ["superpixel", "pixel"]
+    known = storage.read_picture(folder / "round-0" / "train_0_labels.png", color=False)
+    assert (known != 0).sum() > 100  # id 0 is void: of 1024 pixels
+
+
+def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path):
+    results = tmp_path / "active.csv"
+    method = MeanTeacher(own_frames=True, paste=False, batch_size=2)
+    campaigns.teach("random", 0, ground, results, 3, method)
+    rows = campaigns.read(results)
+    learners = list(rows.index.get_level_values("learner"))
+    assert learners == ["labels alone", "with a teacher"]
+    assert "MeanTeacher" in rows["recipe"].iloc[1]
+    folder = ground.home / "random-pixel-0"
+    asked, taught = (
+        [storage.read_picture(path, color=False) for path in sorted(part.glob("*_labels.png"))]
+        for part in (folder / "round-0", folder / "taught")
+    )
+    np.testing.assert_array_equal(asked, taught)
+
+
+def test_a_ceiling_is_trained_on_whole_masks(ground, tmp_path):
+    results = tmp_path / "active.csv"
+    campaigns.train_whole("all labels, Dice", 0, ground, results)
+    (row,) = campaigns.read(results).reset_index().to_dict("records")
+    assert (row["strategy"], row["answers"]) == ("all labels, Dice", 0)
+    assert "loss='dice'" in row["recipe"] and "points" not in row["recipe"]
+
+
+def test_superpixels_have_no_teacher():
+    command = [sys.executable, "-m", "cityseg_utils.campaigns", "random", "--taught"]
+    done = subprocess.run([*command, "--superpixels"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--taught is for pixels" in done.stderr
