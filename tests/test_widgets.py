@@ -185,11 +185,10 @@ class Browser:
 
     def __init__(self, annotator):
         self.annotator, self.heard = annotator, []
-        annotator.comm.send = self._hear
+        annotator.send = self._hear  # where ipywidgets 7 and 8 are alike
 
-    def _hear(self, data=None, metadata=None, buffers=None):
-        if data.get("method") == "custom":
-            self.heard.append((data["content"], buffers))
+    def _hear(self, content, buffers=None):
+        self.heard.append((content, buffers))
 
     def say(self, **content):
         data = {"method": "custom", "content": content}
