@@ -654,3 +654,53 @@ def check_paste(function: Callable) -> Verdict:
         "are the first frame's, and elsewhere the second one's",
         "picture and labels still belong together",
     )
+
+
+# -- lesson 14 ----------------------------------------------------------------------------------
+
+
+def check_margin(answer: float, probabilities: Sequence[float]) -> Verdict:
+    """Check how far the likeliest class of a pixel is before the next."""
+    last, first = np.sort(probabilities)[-2:]
+    return _judge(
+        answer,
+        first - last,
+        "put a number in place of the dots",
+        "the two largest of these numbers, one less the other",
+        "the other classes have no say in it, but in the entropy they have",
+    )
+
+
+def check_whole_frames(
+    answer: float, pixels: int, images: int, seconds: float, minutes: float
+) -> Verdict:
+    """Check how many whole frames a person labels in the time of so many clicks."""
+    return _judge(
+        answer,
+        pixels * images * seconds / (60 * minutes),
+        "put a number in place of the dots",
+        "the time for all clicks in minutes, and how often one whole frame fits into it",
+        "that is what the campaign has to be compared with",
+    )
+
+
+def check_least_confident(function: Callable) -> Verdict:
+    """Check a strategy: the pixels whose likeliest class has the smallest probability."""
+    rng, cases = np.random.default_rng(0), []
+    for number in (1, 4):
+        scores = rng.dirichlet(np.ones(3), (4, 6))
+        asked = rng.random((4, 6)) < 0.4
+        order = np.argsort(np.where(asked, 2, scores.max(-1)).ravel())
+        cases.append(((scores, asked, number), np.sort(order[:number])))
+
+    def in_order(*arguments):
+        places = function(*arguments)
+        return places if _is_stub(places) else np.sort(np.ravel(places))
+
+    return _judge_function(
+        in_order,
+        cases,
+        "let the function return places in the flattened frame",
+        "of the pixels that were not asked about yet, those whose largest probability is smallest",
+        "a third way to be unsure; entropy and margin are the others",
+    )

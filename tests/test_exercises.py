@@ -71,6 +71,8 @@ ANSWERS = [
     (exercises.check_discriminator_loss, (0.8, 0.3), 0.2899, [0.58, -0.29, 0.7136, 0.714, "low"]),
     (exercises.check_gap_closed, (0.4, 0.46, 0.6), 0.3, [0.06, 30, 0.7, 0.767, "a third"]),
     (exercises.check_teacher_momentum, (1500, 0.1), 0.9933, [0.9, 150, 0.99, 1 / 150]),
+    (exercises.check_margin, ([0.1, 0.5, 0.4],), 0.1, [0.4, 0.5, -0.1, 0.9, "small"]),
+    (exercises.check_whole_frames, (80, 120, 2.5, 90), 4.444, [80, 4, 266.667, 0.0741, 400]),
 ]
 
 
@@ -89,6 +91,21 @@ def softened_by_pixel(truth, answer, least):
             new[k] = answer[k] * (1 - max(least, answer[k, c])) / (1 - answer[k, c])
             new[k, c] = max(least, answer[k, c])
     return new
+
+
+def least_confident(scores, asked, number):
+    return np.argsort(np.where(asked, 2, scores.max(-1)).ravel())[:number]
+
+
+def least_confident_one_by_one(scores, asked, number):
+    best = scores.max(-1)
+    free = [(best[place], n) for n, place in enumerate(np.ndindex(best.shape)) if not asked[place]]
+    return [n for _, n in sorted(free)[:number]][::-1]
+
+
+def least_confident_partly(scores, asked, number):
+    free = np.flatnonzero(~asked)
+    return free[np.argpartition(scores.max(-1).ravel()[free], number)[:number]]
 
 
 def pasted(picture, labels, onto, onto_labels, classes):
@@ -250,6 +267,22 @@ FUNCTIONS = [
             ],
         )
         for right in (pasted, pasted_in_place)
+    ),
+    *(
+        (
+            exercises.check_least_confident,
+            (),
+            right,
+            [
+                lambda scores, asked, n: np.argsort(scores.max(-1).ravel())[:n],  # twice
+                lambda scores, asked, n: least_confident(1 - scores, asked, n),
+                lambda scores, asked, n: least_confident(-scores, asked, n),
+                lambda scores, asked, n: least_confident(scores, ~asked, n),
+                lambda scores, asked, n: np.sort(scores.max(-1).ravel())[:n],
+                lambda scores, asked, n: np.argsort(np.ptp(scores, -1)[~asked])[:n],
+            ],
+        )
+        for right in (least_confident, least_confident_one_by_one, least_confident_partly)
     ),
 ]
 
