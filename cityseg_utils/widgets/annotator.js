@@ -164,7 +164,10 @@ class Annotator extends Look {
       this.fit();
       this.cursor = { x: frame.width >> 1, y: frame.height >> 1 };
     }
-    if (other) this.skipped.clear();
+    if (other) {
+      this.skipped.clear();
+      this.set("start", frame.index); // where a page that is loaded anew begins
+    }
     this.asked = performance.now();
     this.question = -1;
     this.showAll();

@@ -82,20 +82,40 @@ class Notebook:
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.route("**/*", self._local_only(address))
-        page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
-        page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=90_000)
+        self.url = f"{address}/lab/tree/{name}?token={token}&reset"
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.open()
+        self.run()
+
+    def open(self):
+        """Load the page, anew if it is there: what was not saved is lost, the kernel lives on."""
+        self.page.goto(self.url)
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=90_000)
         self.panel.locator(".jp-Cell").first.wait_for()
         self._idle()
-        page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
-        page.evaluate(
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
+
+    def save(self):
+        """Save the notebook with its outputs."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+    def restart(self):
+        """Start the kernel anew."""
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+        )
+        self._idle()
+
+    def run(self):
+        """Run all cells."""
+        self.page.evaluate(
             """() => {
                 window.ran = 0;
                 window.jupyterapp.commands.execute("notebook:run-all-cells").then(
                     () => { window.ran = 1; }, (error) => { window.ran = String(error); });
             }"""
         )
-        page.wait_for_function("window.ran", timeout=300_000)
+        self.page.wait_for_function("window.ran", timeout=300_000)
         self._idle()
         assert self.failures() == []
 

@@ -225,6 +225,37 @@ def test_a_reload_shows_what_is_stored_and_a_stale_window_is_refused(opened, fra
     assert len(AnswerLog(path, scheme).answers) == len(held) + 2
 
 
+def test_a_reloaded_page_and_a_restarted_kernel_go_on_where_they_were(opened, frames):
+    (notebook, annotator, path), (names, scheme) = opened, frames
+    page = notebook.page
+
+    def answer(times):
+        annotator.locator(".stage").focus()
+        for _ in range(times):
+            page.keyboard.press("e")
+        saved(annotator)
+
+    answer(5)
+    notebook.save()
+    notebook.open()  # the kernel lives on, and so does the widget
+    expect(annotator).to_have_attribute("data-ready", "0")
+    expect(annotator.locator(".status")).to_contain_text("5 of 102 questions, 5 clicks")
+    answer(30)  # the first frame has 34 questions
+    expect(annotator).to_have_attribute("data-ready", "1")
+    notebook.save()
+    notebook.open()
+    expect(annotator).to_have_attribute("data-ready", "1")
+    np.testing.assert_array_equal(labels_of(path, scheme, names[1]), on_screen(annotator))
+
+    notebook.restart()
+    notebook.run()
+    expect(annotator).to_have_attribute("data-ready", "1")
+    expect(annotator.locator(".status")).to_contain_text("35 of 102 questions, 35 clicks")
+    np.testing.assert_array_equal(labels_of(path, scheme, names[1]), on_screen(annotator))
+    answer(1)
+    assert len(AnswerLog(path, scheme).answers) == 36
+
+
 def test_where_the_disk_is_full_the_answer_stays_on_the_screen_until_it_can_be_saved(
     opened, frames
 ):
