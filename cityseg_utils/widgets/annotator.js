@@ -44,12 +44,13 @@ class Annotator extends Look {
     const root = this.element;
     this.buildToolbar(make("div", { className: "toolbar" }, root));
     const middle = make("div", { className: "middle" }, root);
-    this.stage = this.buildStage("Annotator, the frame", make("div", { className: "stages" }, middle));
+    const left = make("div", { className: "left" }, middle);
+    this.stage = this.buildStage("Annotator, the frame", make("div", { className: "stages" }, left));
     this.mark = make("div", { className: "asked" }, this.stage.inner);
     this.ring = make("div", { className: "ring" }, this.stage.inner);
     this.buildClasses(make("fieldset", { className: "classes" }, middle));
-    this.asks = make("p", { className: "asks" }, root, { role: "status", "aria-live": "polite" });
-    this.options = make("p", { className: "tabs" }, root, { role: "group", "aria-label": "answers" });
+    this.asks = make("p", { className: "asks" }, left, { role: "status", "aria-live": "polite" });
+    this.options = make("p", { className: "tabs" }, left, { role: "group", "aria-label": "answers" });
     this.status = make("p", { className: "status" }, root);
     this.fault = make("p", { className: "fault", hidden: true }, root, { role: "alert" });
     const keys = make("p", { className: "keys", textContent: KEYS }, root);

@@ -39,11 +39,9 @@ def open_notebook(browser, lab):
     address, token, folder = lab
     contexts = []
 
-    def open_(path: Path, width: int = 1400, height: int = 1000, dark: bool = False):
+    def open_(path: Path, width: int = 1400, height: int = 1000):
         shutil.copy(path, folder / path.name)
-        scheme = "dark" if dark else "light"
-        viewport = {"width": width, "height": height}
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         return jupyter.Notebook(context.new_page(), address, token, path.name)
 
