@@ -19,6 +19,7 @@ from cityseg_utils.widgets.viewer import HERE, Twinned, colors, jpeg, module, pa
 
 EMPTY = 254  # in the browser, where labels have eight bits
 CANDIDATES = 9  # one a digit
+LONGEST = 2048  # to which scores are interpolated; a phone's photograph is twice as long
 
 
 def annotate(
@@ -142,16 +143,17 @@ class Annotator(Twinned):
             maps["segments"] = packed(ids.astype(np.uint16))
         likely = None
         if self._scores is not None:
-            scores = self._scores(k)
-            likely = cv2.resize(scores, size[::-1], interpolation=cv2.INTER_LINEAR)
+            likely = _enlarged(self._scores(k), size)
+            maps["guess"] = _native(likely.argmax(-1), size)
             two = np.partition(likely, -2, axis=-1)
-            maps["guess"] = packed(likely.argmax(-1).astype(np.uint8))
             unsure = 255 * (1 - (two[..., -1] - two[..., -2]))
-            maps["unsure"] = packed(np.clip(unsure, 0, 255).round().astype(np.uint8))
+            maps["unsure"] = _native(np.clip(unsure, 0, 255).round(), size)
         for pixels in self._questions[k] if self._questions is not None else ():
             question = {"pixels": [list(run) for run in pixels]}
             if likely is not None:
-                mean = likely.reshape(-1, likely.shape[-1])[numbers(pixels)].mean(0)
+                at = np.stack(np.unravel_index(numbers(pixels), size))
+                rows, columns = at * np.array([likely.shape[:2]]).T // np.array([size]).T
+                mean = likely[rows, columns].mean(0)
                 question["candidates"] = np.argsort(-mean, kind="stable")[:CANDIDATES].tolist()
             facts["questions"].append(question)
         return {"facts": facts, "maps": maps, "pixels": image}
@@ -222,3 +224,14 @@ class Annotator(Twinned):
             "seconds": round(sum(answer.seconds for answer in answers)),
             "warning": self._warning,
         }
+
+
+def _enlarged(scores: np.ndarray, size: Size) -> np.ndarray:
+    """Return scores, ``(h, w, C) float32``, at a frame's size or at the longest that is kept."""
+    height, width = (round(side * min(1, LONGEST / max(size))) for side in size)
+    return cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _native(values: np.ndarray, size: Size) -> bytes:
+    """Return a map of 8 bits at a frame's size, for the browser."""
+    return packed(cv2.resize(values.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST))
