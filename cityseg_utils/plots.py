@@ -340,7 +340,8 @@ def lines(table: pd.DataFrame, xlabel: str, ylabel: str, title: str, log: bool =
         axis.set_xticks(table.index, [f"{value:g}" for value in table.index])
         axis.minorticks_off()
     _name(axis, xlabel, ylabel, title)
-    axis.legend()
+    crowded = len(table.columns) > 3  # beside the lines, then, and not over them
+    axis.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if crowded else {}))
     axis.grid(alpha=0.3)
     figure.tight_layout()
     return figure
