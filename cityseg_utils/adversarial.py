@@ -92,7 +92,7 @@ def build_discriminator(num_classes: int, widths: tuple[int, ...] = (32, 64, 128
 
 
 def soften(truth, answer, least: float):
-    """Return a truth that is no sharper than an answer, ``(N, H, W, C)`` both.
+    """Return a softer truth, shared out as an answer is, ``(N, H, W, C)`` both.
 
     The true class gets ``max(least, its answer)``, the others the rest in proportion to theirs;
     void stays all zeros.

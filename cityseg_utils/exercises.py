@@ -582,7 +582,7 @@ def check_softened(function: Callable) -> Verdict:
         "let the function return as many numbers as the truth has",
         "the true class keeps `least`, or more if the answer gives it more; the others share what "
         "is left as the answer does, so that each pixel sums to 1; void stays all zeros",
-        "no sharpness is left to tell the two apart where the answer is right",
+        "where the answer is right and surer than `least`, nothing is left to tell them apart",
     )
 
 
