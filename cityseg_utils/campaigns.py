@@ -46,7 +46,14 @@ TEACHER = MeanTeacher(
     weight=0.5,
     augment=Compose(ScaleAndCrop((96, 192), (1.0, 1.5)), Flip()),
 )
-CEILINGS = {"all labels": "weighted cross-entropy", "all labels, Dice": "dice"}
+# Whole masks: loss, and of how many frames. Four of them take a person as long as eighty clicks in
+# each of 120, if a frame takes ninety minutes and a click two and a half seconds.
+WHOLE = {
+    "all labels": ("weighted cross-entropy", None),
+    "all labels, Dice": ("dice", None),
+    "4 whole frames, Dice": ("dice", 4),
+}
+LONGER = 2.3  # times the steps: what a teacher costs (benchmarks/methods.py)
 KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
 
 
@@ -146,7 +153,7 @@ def run(
     return folder
 
 
-def teach(
+def go_on(
     strategy: str,
     seed: int,
     ground: Ground,
@@ -155,19 +162,23 @@ def teach(
     method: MeanTeacher = TEACHER,
     command: str = "",
 ) -> None:
-    """Train anew from the first answers of a campaign, with a teacher for all other pixels.
+    """Train anew from the first answers of a campaign: with a teacher, and for as long without.
 
-    Parameters as for :func:`run`, but for `answers`, an image, and `method`.
+    Parameters as for :func:`run`, but for `answers`, an image, and `method`, which labels all other
+    pixels.
     """
     folder = run(strategy, seed, ground, results, _up_to(answers), command=command)
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
     known = log.first(len(ground.pairs) * answers)
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
-    recipe, runs = ground.recipe.but(method=method), ground.home / "trainings"
-    small = pool.write(folder / "taught")
-    trained = recipes.train(recipe, small, ground.scheme, seed, runs=runs, name="taught")
-    key = (ground.data, "pixel", "with a teacher", strategy, answers, seed)
-    _note(results, key, ground, recipe, trained, command)
+    small, runs = pool.write(folder / "taught"), ground.home / "trainings"
+    for learner, recipe in {
+        "with a teacher": ground.recipe.but(method=method),
+        "labels alone for longer": ground.recipe.but(steps=round(LONGER * ground.recipe.steps)),
+    }.items():
+        trained = recipes.train(recipe, small, ground.scheme, seed, runs=runs, name="taught")
+        key = (ground.data, "pixel", learner, strategy, answers, seed)
+        _note(results, key, ground, recipe, trained, command)
 
 
 def _up_to(answers: int) -> tuple[int, ...]:
@@ -177,11 +188,12 @@ def _up_to(answers: int) -> tuple[int, ...]:
 def train_whole(
     name: str, seed: int, ground: Ground, results: Path | str, command: str = ""
 ) -> None:
-    """Train with all labels, as a row beside the campaigns'; one of `CEILINGS`."""
-    size, runs = ground.recipe.size, ground.home / "trainings"
-    recipe = ground.recipe.but(loss=CEILINGS[name], augment=changes(size, points=False))
-    trained = recipes.train(recipe, ground.pairs, ground.scheme, seed, runs=runs, name="whole")
-    key = (ground.data, "pixel", "labels alone", name, 0, seed)
+    """Train with whole masks, as a row beside the campaigns'; one of `WHOLE`."""
+    (loss, frames), runs = WHOLE[name], ground.home / "trainings"
+    recipe = ground.recipe.but(loss=loss, augment=changes(ground.recipe.size, points=False))
+    pairs = ground.pairs if frames is None else ground.pairs.sample(frames, random_state=seed)
+    trained = recipes.train(recipe, pairs, ground.scheme, seed, runs=runs, name="whole")
+    key = (ground.data, "whole frame", "labels alone", name, 0, seed)
     _note(results, key, ground, recipe, trained, command)
 
 
@@ -213,10 +225,10 @@ def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
 def main() -> None:
     """Do some campaigns."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.campaigns")
-    parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *CEILINGS], nargs="+")
+    parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *WHOLE], nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--superpixels", action="store_true", help="ask about them, not pixels")
-    parser.add_argument("--taught", action="store_true", help="with a teacher, too")
+    parser.add_argument("--taught", action="store_true", help="with a teacher, and for longer")
     parser.add_argument("--camvid", type=Path, help="CamVid's folder; default MiniCity")
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "active.csv")
     options = parser.parse_args()
@@ -227,10 +239,10 @@ def main() -> None:
         for name in options.strategies:
             command = f"python -m cityseg_utils.campaigns {shlex.quote(name)} --seeds {seed}"
             command += " --camvid /path/to/camvid" if options.camvid else ""
-            if name in CEILINGS:
+            if name in WHOLE:
                 train_whole(name, seed, ground, options.results, command)
             elif options.taught:
-                teach(name, seed, ground, options.results, command=f"{command} --taught")
+                go_on(name, seed, ground, options.results, command=f"{command} --taught")
             elif options.superpixels:
                 command += " --superpixels"
                 do = {"budgets": BUDGETS[:3], "parts": SUPERPIXELS}

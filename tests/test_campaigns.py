@@ -79,11 +79,12 @@ def test_superpixels_cost_as_many_answers_and_are_rows_of_their_own(ground, tmp_
 def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path):
     results = tmp_path / "active.csv"
     method = MeanTeacher(own_frames=True, paste=False, batch_size=2)
-    campaigns.teach("random", 0, ground, results, 3, method)
+    campaigns.go_on("random", 0, ground, results, 3, method)
     rows = campaigns.read(results)
     learners = list(rows.index.get_level_values("learner"))
-    assert learners == ["labels alone", "with a teacher"]
+    assert learners == ["labels alone", "with a teacher", "labels alone for longer"]
     assert "MeanTeacher" in rows["recipe"].iloc[1]
+    assert list(rows["steps"]) == [4, 4, 9]
     folder = ground.home / "random-pixel-0"
     asked, taught = (
         [storage.read_picture(path, color=False) for path in sorted(part.glob("*_labels.png"))]
@@ -92,12 +93,16 @@ def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp
     np.testing.assert_array_equal(asked, taught)
 
 
-def test_a_ceiling_is_trained_on_whole_masks(ground, tmp_path):
+def test_a_ceiling_is_trained_on_whole_masks(ground, tmp_path, monkeypatch):
+    monkeypatch.setitem(campaigns.WHOLE, "2 whole frames", ("dice", 2))
     results = tmp_path / "active.csv"
-    campaigns.train_whole("all labels, Dice", 0, ground, results)
-    (row,) = campaigns.read(results).reset_index().to_dict("records")
-    assert (row["strategy"], row["answers"]) == ("all labels, Dice", 0)
-    assert "loss='dice'" in row["recipe"] and "points" not in row["recipe"]
+    for name in ("all labels, Dice", "2 whole frames"):
+        campaigns.train_whole(name, 0, ground, results)
+    rows = campaigns.read(results)
+    assert list(rows.index.get_level_values("strategy")) == ["all labels, Dice", "2 whole frames"]
+    assert rows["recipe"].str.contains("loss='dice'").all()
+    assert not rows["recipe"].str.contains("points").any()
+    assert rows["mean IoU"].nunique() == 2
 
 
 def test_superpixels_have_no_teacher():
