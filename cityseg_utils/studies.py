@@ -347,7 +347,6 @@ STUDIES = {
             ),
         },
         table="semi",
-        main=("without a rival", "rival, 0.01", "rival of softened truth, 0.1"),
     ),
     "drive": Study(
         "Which changes of daylight frames help at dusk, on real streets?",
