@@ -50,6 +50,8 @@ TRAININGS = {
     "random": (SMALL.but(encoder_weights=None), 480),
     "imagenet": (SMALL, 480),
     "frozen": (FROZEN, 480),
+    # New averages of drawings: what "refreshed", below, does with photographs.
+    "frozen refreshed": (FROZEN.but(refresh=30), 480),
     # The processor time of "pasted", below, without a photograph.
     "frozen for longer": (FROZEN.but(steps=900), 480),
 }
