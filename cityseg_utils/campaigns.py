@@ -13,7 +13,7 @@ CamVid that nothing was asked about.
 import argparse
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,12 +40,7 @@ DRIVE = "0006R0"
 # Dice on forty pixels is noise.
 RECIPE = studies.PRETRAINED.but(steps=600, loss="weighted cross-entropy")
 # Lesson 13's method on all other pixels of the frames; single pixels are nothing to paste.
-TEACHER = MeanTeacher(
-    own_frames=True,
-    paste=False,
-    weight=0.5,
-    augment=Compose(ScaleAndCrop((96, 192), (1.0, 1.5)), Flip()),
-)
+TEACHER = MeanTeacher(own_frames=True, paste=False, weight=0.5)
 # Whole masks: loss, and of how many frames. Four of them take a person as long as eighty clicks in
 # each of 120, if a frame takes ninety minutes and a click two and a half seconds.
 WHOLE = {
@@ -165,13 +160,15 @@ def go_on(
     """Train anew from the first answers of a campaign: with a teacher, and for as long without.
 
     Parameters as for :func:`run`, but for `answers`, an image, and `method`, which labels all other
-    pixels.
+    pixels; it sees frames of the ground's size, enlarged and mirrored.
     """
     folder = run(strategy, seed, ground, results, _up_to(answers), command=command)
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
     known = log.first(len(ground.pairs) * answers)
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
     small, runs = pool.write(folder / "taught"), ground.home / "trainings"
+    looks = Compose(ScaleAndCrop(ground.recipe.size, (1.0, 1.5)), Flip())
+    method = replace(method, augment=looks)
     for learner, recipe in {
         "with a teacher": ground.recipe.but(method=method),
         "labels alone for longer": ground.recipe.but(steps=round(LONGER * ground.recipe.steps)),

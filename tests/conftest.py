@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 from PIL import Image
 
 import cityseg_utils  # noqa: F401  (chooses Keras before any test imports TensorFlow)
-from cityseg_utils import minicity
+from cityseg_utils import minicity, storage
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,6 +45,24 @@ def photographs():
     if not (folder := os.environ.get("CITYSEG_TEST_CAMVID")):
         pytest.skip("set CITYSEG_TEST_CAMVID to the folder of CamVid")
     return Path(folder)
+
+
+@pytest.fixture
+def patchwork(tmp_path):
+    """Write frames of 16 patches, each of one of some ids, and return their pairs."""
+
+    def make(number: int, ids: list[int]) -> pd.DataFrame:
+        rng, rows = np.random.default_rng(0), []
+        for k in range(number):
+            mask = np.repeat(np.repeat(rng.choice(ids, (4, 4)), 16, 0), 16, 1)
+            image = rng.integers(0, 8, (64, 64, 3)) + 20 * mask[..., None]
+            paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
+            for path, picture in zip(paths, (image, mask), strict=True):
+                storage.write_png(path, picture.astype(np.uint8))
+            rows.append({"image": paths[0], "mask": paths[1], "split": "train", "city": "x"})
+        return pd.DataFrame(rows).assign(frame=[str(k + 1) for k in range(number)])
+
+    return make
 
 
 @pytest.fixture

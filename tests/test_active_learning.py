@@ -3,7 +3,6 @@
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from cityseg_utils import active_learning, annotations, models, storage
@@ -85,16 +84,8 @@ def test_noise_is_gone_in_late_rounds(seen):
 
 
 @pytest.fixture
-def pairs(tmp_path):
-    rng, rows = np.random.default_rng(0), []
-    for k in range(3):
-        mask = np.repeat(np.repeat(rng.choice([7, 9, 11, 0], (4, 4)), 16, 0), 16, 1)
-        image = rng.integers(0, 8, (64, 64, 3)) + 20 * mask[..., None]
-        paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
-        storage.write_png(paths[0], image.astype(np.uint8))
-        storage.write_png(paths[1], mask.astype(np.uint8))
-        rows.append({"image": paths[0], "mask": paths[1], "split": "train", "city": "x"})
-    return pd.DataFrame(rows).assign(frame=["1", "2", "3"])
+def pairs(patchwork):
+    return patchwork(3, [7, 9, 11, 0])
 
 
 def test_answers_of_an_oracle_are_the_truth_at_the_pixels_that_were_asked(pairs, tmp_path):

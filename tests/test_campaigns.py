@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from cityseg_utils import campaigns, models, storage
@@ -19,17 +18,8 @@ SIZE = (32, 32)
 
 
 @pytest.fixture
-def ground(tmp_path, own_home):
-    rng, rows = np.random.default_rng(0), []
-    for k in range(4):
-        mask = np.repeat(np.repeat(rng.choice([7, 9, 11], (4, 4)), 16, 0), 16, 1)
-        image = rng.integers(0, 8, (64, 64, 3)) + 20 * mask[..., None]
-        paths = tmp_path / f"{k}.png", tmp_path / f"{k}_mask.png"
-        storage.write_png(paths[0], image.astype(np.uint8))
-        storage.write_png(paths[1], mask.astype(np.uint8))
-        split = "val" if k == 3 else "train"
-        rows.append({"image": paths[0], "mask": paths[1], "split": split, "city": split})
-    pairs = pd.DataFrame(rows).assign(frame=[str(k) for k in range(4)])
+def ground(patchwork, own_home):
+    pairs = patchwork(4, [7, 9, 11])
     recipe = Recipe(
         backbone=models.SMALL,
         size=SIZE,
@@ -40,8 +30,7 @@ def ground(tmp_path, own_home):
         steps=4,
         refresh=0,
     )
-    train, val = (pairs[pairs["split"] == split] for split in ("train", "val"))
-    return campaigns.Ground("tiny", train, val, SCHEME, recipe)
+    return campaigns.Ground("tiny", pairs[:3], pairs[3:], SCHEME, recipe)
 
 
 def test_the_first_round_is_that_of_all_and_what_is_stored_is_not_done_again(ground, tmp_path):
@@ -72,7 +61,7 @@ def test_superpixels_cost_as_many_answers_and_are_rows_of_their_own(ground, tmp_
     campaigns.run("random", 0, ground, results, (3,))
     rows = campaigns.read(results)
     assert list(rows.index.get_level_values("unit")) == ["superpixel", "pixel"]
-    known = storage.read_picture(folder / "round-0" / "train_0_labels.png", color=False)
+    known = storage.read_picture(folder / "round-0" / "x_1_labels.png", color=False)
     assert (known != 0).sum() > 100  # id 0 is void: of 1024 pixels
 
 
