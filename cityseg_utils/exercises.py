@@ -4,17 +4,17 @@ Every expected answer is computed from the data in use, so the checks hold for M
 Cityscapes alike. A stub leaves its answer as ``...``, or its function without a ``return``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import ndimage, stats
 
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.preprocessing import one_hot
+from cityseg_utils.preprocessing import denormalize, normalize, one_hot, resize_mask
 
 RIGHT, WRONG, UNTOUCHED = "right", "wrong", "untouched"
 
@@ -64,13 +64,15 @@ def _is_stub(answer) -> bool:
 
 
 def _agree(answer, expected) -> bool:
-    if isinstance(expected, (str, bool, set)):
-        kinds = (bool, np.bool_) if isinstance(expected, bool) else type(expected)
+    if isinstance(expected, str):
+        return isinstance(answer, str) and answer.strip().lower() == expected.lower()
+    if isinstance(expected, (bool, set)):
+        kinds = (bool, np.bool_) if isinstance(expected, bool) else set
         return isinstance(answer, kinds) and answer == expected
     if isinstance(expected, int):  # whole numbers are counted, not measured
         return np.ndim(answer) == 0 and float(answer) == expected
     if isinstance(expected, dict):
-        return {k: int(v) for k, v in dict(answer).items()} == expected
+        return {k: float(v) for k, v in dict(answer).items()} == expected
     if isinstance(expected, tuple):  # any of these is right
         return any(_agree(answer, one) for one in expected)
     answer, expected = np.asarray(answer, float), np.asarray(expected)
@@ -210,12 +212,14 @@ def check_leak_finder(function: Callable, pairs: pd.DataFrame) -> Verdict:
     """Check a function that tells whether any city is in more than one split."""
     clean = pairs.assign(city=pairs["split"] + " " + pairs["city"]).reset_index(drop=True)
     city = clean["city"].value_counts().index[0]  # the largest: moving one frame leaves others
-    moved = clean.index[clean["city"] == city][0]
-    leaky = clean.copy()
-    leaky.loc[moved, "split"] = clean.loc[clean["city"] != city, "split"].iloc[-1]
+    cases = [((clean,), False), ((clean.iloc[::-1],), False)]
+    for split in ({"train", "val", "test"} | set(clean["split"])) - {city.split()[0]}:
+        leaky = clean.copy()
+        leaky.loc[clean.index[clean["city"] == city][0], "split"] = split
+        cases.append(((leaky,), True))
     return _judge_function(
         function,
-        [((clean,), False), ((leaky,), True), ((clean.iloc[::-1],), False)],
+        cases,
         "let the function return True or False",
         "group by 'city' and count the different values of 'split' in each group: more than 1?",
         "no street can hide in two splits from you",
@@ -233,32 +237,68 @@ def check_remap(function: Callable, scheme: ClassScheme) -> Verdict:
         [((raw, scheme.table), scheme.remap(raw)), ((raw.T, scheme.table), scheme.remap(raw.T))],
         "let the function return an array of train ids",
         "a table is an array: index it with the whole mask at once, without a loop",
-        "one look-up renumbers a whole mask",
+        "every id has its number",
     )
 
 
-def check_invented_ids(answer: set, before: np.ndarray, after: np.ndarray) -> Verdict:
-    """Check the set of ids that a resized mask holds and the original does not."""
+def check_invented_ids(answer: Collection[int], before: np.ndarray, after: np.ndarray) -> Verdict:
+    """Check the ids that a resized mask holds and the original does not, in any order."""
+    several = isinstance(answer, set | frozenset | list | tuple | np.ndarray)
     return _judge(
-        answer,
-        set(np.unique(after).tolist()) - set(np.unique(before).tolist()),
-        "put a set of numbers in place of the dots",
-        "take np.unique of both masks as sets (with .tolist()) and subtract one from the other",
+        np.unique(list(answer)) if several else answer,
+        np.setdiff1d(after, before).astype(int),
+        "put the numbers in place of the dots",
+        "take np.unique of both masks, and of the second what is not in the first",
         "none of these is in the street: interpolation made them up",
+    )
+
+
+def check_shrink(function: Callable) -> Verdict:
+    """Check a function ``(mask, (height, width)) -> mask`` that mixes no labels."""
+    stripes = np.repeat(np.array([0, 7, VOID, 13, 2, 11], np.uint8), (9, 5, 13, 6, 7, 8))
+    masks = stripes[None].repeat(48, 0), np.ascontiguousarray(stripes[:, None].repeat(40, 1))
+
+    def keeps_labels(mask, size):
+        answer = function(mask, size)
+        if _is_stub(answer):
+            return answer
+        if np.shape(answer) != size:
+            return f"{np.shape(answer)} instead of {size}"
+        nearest = resize_mask(mask, size)
+        # Which pixel stands for several is the function's own choice, at a border.
+        inside = ndimage.minimum_filter(nearest, 3) == ndimage.maximum_filter(nearest, 3)
+        return bool(np.isin(answer, mask).all() and (answer == nearest)[inside].all())
+
+    return _judge_function(
+        keeps_labels,
+        [((masks[0], (20, 30)), True), ((masks[1], (33, 25)), True)],
+        "let the function return a mask",
+        "average no labels, and size is (height, width), where OpenCV wants the width first",
+        "no label is invented, and rows stay rows",
     )
 
 
 # -- lesson 03 ----------------------------------------------------------------------------------
 
 
-def check_channel_means(answer: np.ndarray, images: np.ndarray) -> Verdict:
-    """Check the mean of red, green and blue over all images, in units of 0 .. 1."""
+CONVENTIONS = ("unit", "standard", "resnet34", "vgg16", "mobilenetv2", "efficientnetb0")
+
+
+def forgotten_normalization(image: np.ndarray) -> np.ndarray:
+    """Normalise `(H, W, 3) uint8` by one of the conventions and do not say which."""
+    return normalize(image, CONVENTIONS[3 + int(image.sum(dtype=np.int64)) % 3])
+
+
+def check_normalization(answer: str, image: np.ndarray) -> Verdict:
+    """Check the name of the convention by which an image was normalised."""
+    back = {name: denormalize(image, name) for name in CONVENTIONS}
+    fits = [name for name in CONVENTIONS if np.allclose(normalize(back[name], name), image)]
     return _judge(
         answer,
-        images.mean((0, 1, 2)) / 255,
-        "put three numbers in place of the dots",
-        "average over images, rows and columns, axis=(0, 1, 2), of pixels divided by 255",
-        "three numbers, one for each colour",
+        tuple(fits),
+        "put the convention's name, a string, in place of the dots",
+        "that one does not lead to whole numbers from 0 to 255: undo each and look",
+        "undone, it is the picture of a camera again",
     )
 
 
@@ -313,7 +353,7 @@ def check_one_hot(function: Callable) -> Verdict:
     masks = [np.array([[0, 1], [2, VOID]], np.uint8), np.full((2, 3), VOID, np.uint8)]
     return _judge_function(
         function,
-        [((mask, 3), one_hot(mask, 3)) for mask in masks],
+        [((mask, number), one_hot(mask, number)) for mask in masks for number in (3, 5)],
         "let the function return an array (H, W, C)",
         "compare mask[..., None] with np.arange(num_classes): void equals none of them",
         "void belongs to no class",

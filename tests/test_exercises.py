@@ -1,5 +1,6 @@
 """Every check tells a right answer, a wrong one and an untouched stub apart."""
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from cityseg_utils import exercises
 from cityseg_utils.exercises import RIGHT, UNTOUCHED, WRONG
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
+from cityseg_utils.preprocessing import denormalize, normalize, resize_mask
 
 SCHEME = ClassScheme("tiny", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (7, 9, 11), (0,))
 MASK = np.array([[0, 1, 1], [1, VOID, 2]], np.uint8)
@@ -30,30 +32,50 @@ MATRIX = ConfusionMatrix(3, names=SCHEME.names).update(
 GAINS = pd.DataFrame({"low": [0.1, -0.1, -0.2], "high": [0.2, 0.1, -0.1]})
 
 
+class Several(tuple):
+    """Right answers that differ."""
+
+
 def leak_by_group(pairs):
     return (pairs.groupby("city")["split"].nunique() > 1).any()
 
 
 ANSWERS = [
-    (exercises.check_commonest_class, (MASK, SCHEME), "b", ["a", 1, 0.5, ["b"]]),
-    (exercises.check_void_share, (MASK,), 1 / 6, [0.2, 1, "much", [1 / 6, 0]]),
+    (
+        exercises.check_commonest_class,
+        (MASK, SCHEME),
+        Several(["b", "B", " b "]),
+        ["a", 1, 0.5, ["b"]],
+    ),
+    (
+        exercises.check_void_share,
+        (MASK,),
+        Several([1 / 6, 0.1667, np.float32(1 / 6)]),
+        [0.2, 1, "much", [1 / 6, 0], 16.67],
+    ),
     (
         exercises.check_frames_per_city,
         (PAIRS,),
-        PAIRS[PAIRS["split"] == "train"]["city"].value_counts(),
-        [PAIRS["city"].value_counts(), {"x": 2}, 3, "x"],
+        Several(
+            [
+                PAIRS[PAIRS["split"] == "train"]["city"].value_counts(),
+                PAIRS[PAIRS["split"] == "train"].groupby("city").size(),
+                {"y": 1, "x": 2},
+            ]
+        ),
+        [PAIRS["city"].value_counts(), {"x": 2}, {"x": 2.9, "y": 1}, 3, "x"],
     ),
     (
         exercises.check_invented_ids,
         (np.array([1, 2]), np.array([1, 2, 5, 6])),
-        {5, 6},
-        [{5}, {1, 2, 5, 6}, [5, 6], 5],
+        Several([{5, 6}, [6, 5], np.array([5, 6], np.uint8)]),
+        [{5}, {1, 2, 5, 6}, [1, 2], 5, "5, 6", {}],
     ),
     (
-        exercises.check_channel_means,
-        (IMAGES,),
-        IMAGES.reshape(-1, 3).mean(0) / 255,
-        [IMAGES.mean() / 255, IMAGES.reshape(-1, 3).mean(0), [0, 0], "grey"],
+        exercises.check_normalization,
+        (normalize(IMAGES[0], "efficientnetb0"),),
+        Several(["efficientnetb0", "standard", "EfficientNetB0"]),  # two names, one convention
+        ["unit", "vgg16", "mobilenetv2", "resnet34", 2, "blue first"],
     ),
     (exercises.check_class_pixels, (ENCODED,), [1, 3, 1], [[1, 3, 2], [1, 3], 5, "many"]),
     (exercises.check_one_hot_bytes, (8, 4, 4, SCHEME), 1536, [384, 1536 * 2, "1536 bytes"]),
@@ -172,8 +194,22 @@ FUNCTIONS = [
     (
         exercises.check_leak_finder,
         (PAIRS,),
-        leak_by_group,
+        Several(
+            [
+                leak_by_group,
+                lambda pairs: pairs[["city", "split"]].drop_duplicates()["city"].duplicated().any(),
+                lambda pairs: (
+                    len(set(zip(pairs["city"], pairs["split"], strict=True)))
+                    > len(set(pairs["city"]))
+                ),
+            ]
+        ),
         [
+            # A leak into the test split is one, too.
+            lambda pairs: bool(
+                set(pairs[pairs["split"] == "train"]["city"])
+                & set(pairs[pairs["split"] == "val"]["city"])
+            ),
             lambda pairs: True,
             lambda pairs: False,
             lambda pairs: not leak_by_group(pairs),
@@ -185,17 +221,51 @@ FUNCTIONS = [
     (
         exercises.check_remap,
         (SCHEME,),
-        lambda raw, table: table[raw],
+        Several(
+            [
+                lambda raw, table: table[raw],
+                lambda raw, table: np.take(table, raw),
+                lambda raw, table: np.array([[table[value] for value in row] for row in raw]),
+            ]
+        ),
         [
             lambda raw, table: raw,
+            lambda raw, table: raw[table],
             lambda raw, table: table[raw][0],
             lambda raw, table: table[raw] + 1,
         ],
     ),
     (
+        exercises.check_shrink,
+        (),
+        Several(
+            [
+                resize_mask,
+                lambda mask, size: cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST),
+                lambda mask, size: mask[
+                    np.ix_(*(np.arange(n) * m // n for n, m in zip(size, mask.shape, strict=True)))
+                ],
+            ]
+        ),
+        [
+            lambda mask, size: cv2.resize(mask, size[::-1], interpolation=cv2.INTER_AREA),
+            lambda mask, size: cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT),
+            lambda mask, size: cv2.resize(mask, size[::-1]),
+            lambda mask, size: resize_mask(mask.astype(float), size) / 255,
+            lambda mask, size: mask,
+            lambda mask, size: np.zeros(size),
+        ],
+    ),
+    (
         exercises.check_inverse,
         (),
-        lambda image, mean, std: np.round(255 * (image * std + mean)).astype(np.uint8),
+        Several(
+            [
+                lambda image, mean, std: np.round(255 * (image * std + mean)).astype(np.uint8),
+                lambda image, mean, std: (255 * (image * std + mean) + 0.5).astype(np.uint8),
+                lambda image, mean, std: denormalize(image, "standard", mean, std),
+            ]
+        ),
         [
             lambda image, mean, std: (255 * (image * std + mean)).astype(np.uint8),
             lambda image, mean, std: 255 * (image + mean) * std,
@@ -206,8 +276,15 @@ FUNCTIONS = [
     (
         exercises.check_one_hot,
         (),
-        lambda mask, n: (mask[..., None] == np.arange(n)).astype(float),
+        Several(
+            [
+                lambda mask, n: (mask[..., None] == np.arange(n)).astype(float),
+                lambda mask, n: np.stack([mask == k for k in range(n)], -1),
+                lambda mask, n: np.vstack([np.eye(n), np.zeros((256 - n, n))])[mask],
+            ]
+        ),
         [
+            lambda mask, n: (mask[..., None] == np.arange(3)).astype(float),
             lambda mask, n: np.eye(n)[np.clip(mask, 0, n - 1)],
             lambda mask, n: mask,
             lambda mask, n: np.eye(n)[mask],
@@ -293,7 +370,8 @@ def identify(value):
 
 @pytest.mark.parametrize(("check", "context", "right", "wrong"), ANSWERS, ids=identify)
 def test_values(check, context, right, wrong):
-    assert check(right, *context).status == RIGHT
+    rights = right if isinstance(right, Several) else [right]
+    assert [check(answer, *context).status for answer in rights] == [RIGHT] * len(rights)
     assert [check(answer, *context).status for answer in wrong] == [WRONG] * len(wrong)
     assert check(..., *context).status == UNTOUCHED
     assert check(None, *context).status == UNTOUCHED
@@ -303,7 +381,8 @@ def test_values(check, context, right, wrong):
 def test_functions(check, context, right, wrong):
     def stub(*arguments): ...
 
-    assert check(right, *context).status == RIGHT
+    rights = right if isinstance(right, Several) else [right]
+    assert [check(function, *context).status for function in rights] == [RIGHT] * len(rights)
     assert [check(function, *context).status for function in wrong] == [WRONG] * len(wrong)
     assert check(stub, *context).status == UNTOUCHED
 

@@ -163,7 +163,7 @@ class MaskViewer(Twinned):
             figure = plots.pairs([image], list(known.values()), self.scheme)
         else:
             figure = plots.grid([[image]], [""])
-        figure.suptitle(plots.literal(self.names[self.index]), y=1.02, fontsize=10)
+        figure.suptitle(plots.literal(self.names[self.index]), y=1.02, va="bottom", fontsize=10)
         return jpeg(figure)
 
     @traitlets.validate("index")
