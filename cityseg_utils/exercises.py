@@ -171,15 +171,25 @@ def _said(value, unit: str) -> str:
 # -- lesson 00 ----------------------------------------------------------------------------------
 
 
-def check_commonest_class(answer: str, mask: np.ndarray, scheme: ClassScheme) -> Verdict:
-    """Check the name of the class with most pixels in a mask of train ids."""
-    counts = np.bincount(mask[mask != VOID], minlength=scheme.num_classes)
+def three_masks(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return rows A, B and C: one image with its own mask, and with two others of its city."""
+    city = pairs["city"].value_counts().index[0]
+    a, b, c = np.linspace(0, (pairs["city"] == city).sum() - 1, 3).astype(int)
+    rows = pairs[pairs["city"] == city].iloc[[a, b, c]]
+    return pd.DataFrame(
+        {"image": rows["image"].iloc[1], "mask": rows["mask"].to_list()}, list("ABC")
+    )
+
+
+def check_matching_mask(answer: str, trio: pd.DataFrame, pairs: pd.DataFrame) -> Verdict:
+    """Check which row of :func:`three_masks` has the image's own mask."""
+    own = pairs.loc[pairs["image"] == trio["image"].iloc[0], "mask"].iloc[0]
     return _judge(
         answer,
-        scheme.names[counts.argmax()],
-        "put the class's name, a string, in place of the dots",
-        "that class does not cover most pixels; compare np.bincount of the mask without void",
-        "that class covers most of this street",
+        tuple(trio.index[trio["mask"] == own]),
+        "put A, B or C in place of the dots, as a string",
+        "look for one large thing of the image, a car or a gap between houses, in each mask",
+        "one pair found by eye; lesson 01 finds a hundred by their names",
     )
 
 
@@ -223,6 +233,34 @@ def check_leak_finder(function: Callable, pairs: pd.DataFrame) -> Verdict:
         "let the function return True or False",
         "group by 'city' and count the different values of 'split' in each group: more than 1?",
         "no street can hide in two splits from you",
+    )
+
+
+def three_splits(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Deal frames into train and val three times; one of these splits leaks nothing."""
+    cities = pairs["city"].drop_duplicates().to_numpy()
+    whole = pairs.assign(split=np.where(pairs["city"].isin(cities[::2]), "train", "val"))
+    by_frame = pairs.assign(split=np.where(np.arange(len(pairs)) % 3, "train", "val"))
+    # Half a city slipped into val, and there its name is written otherwise.
+    slipped = (pairs["city"] == cities[0]) & (np.arange(len(pairs)) % 2 == 0)
+    renamed = pairs["city"].where(~slipped, pairs["city"].str.swapcase())
+    hidden = whole.assign(split=whole["split"].where(~slipped, "val"), city=renamed)
+    return {"A": by_frame, "B": hidden, "C": whole}
+
+
+def check_clean_split(answer: str, splits: dict[str, pd.DataFrame]) -> Verdict:
+    """Check the name of a split in which no city is on both sides, however it is written."""
+    clean = [
+        name
+        for name, pairs in splits.items()
+        if (pairs["split"].groupby(pairs["city"].str.lower()).nunique() == 1).all()
+    ]
+    return _judge(
+        answer,
+        tuple(clean),
+        f"put {', '.join(splits)} in place of the dots, as a string",
+        "a city of that split is in train and in val; print the names of its cities",
+        "no city is on both sides",
     )
 
 

@@ -147,13 +147,21 @@ def predictions(
     scheme: ClassScheme,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """Show photographs, truth, prediction and where they differ, with a legend by name."""
-    lines = [
-        (image, scheme.colorize(truth), scheme.colorize(guess), error_map(truth, guess))
-        for image, truth, guess in zip(images, truths, predicted, strict=True)
-    ]
-    titles = ["image", "truth", "prediction", "errors (orange)"]
-    return add_legend(grid(lines, titles, names), scheme, [*truths, *predicted])
+    """Show photographs, truth, prediction and where they differ, with a legend by name.
+
+    Each street takes two lines: four pictures side by side would be too small for thin things.
+    """
+    lines, sides = [], []
+    for k, (image, truth, guess) in enumerate(zip(images, truths, predicted, strict=True)):
+        lines.append((image, scheme.colorize(truth)))
+        lines.append((scheme.colorize(guess), error_map(truth, guess)))
+        sides += [names[k] if names is not None else "", ""]
+    figure = grid(lines, ["image", "truth"], sides)
+    for k, axis in enumerate(figure.axes):
+        axis.set_title(["image", "truth", "prediction", "errors (orange)"][k % 4], fontsize=11)
+    figure.set_figheight(figure.get_figheight() + 0.25 * (len(lines) - 1))
+    figure.tight_layout(pad=0.4)
+    return add_legend(figure, scheme, [*truths, *predicted])
 
 
 def curves(history: pd.DataFrame, epochs: int | None = None) -> Figure:

@@ -20,6 +20,15 @@ PAIRS = pd.DataFrame(
         "frame": ["1", "2", "1", "1"],
     }
 )
+FRAMES = pd.DataFrame(
+    [
+        (city, f"{city}{k}.png", f"{city}{k}_labels.png")
+        for city in ("ashford", "birkstadt", "corvina", "dunmere")
+        for k in range(6)
+    ],
+    columns=["city", "image", "mask"],
+)
+TRIO = exercises.three_masks(FRAMES)
 IMAGES = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
 ENCODED = np.stack([MASK == k for k in range(3)], -1).astype(np.float32)
 TRUTH = np.array([[1, 1], [0, 0]], bool)
@@ -42,10 +51,10 @@ def leak_by_group(pairs):
 
 ANSWERS = [
     (
-        exercises.check_commonest_class,
-        (MASK, SCHEME),
-        Several(["b", "B", " b "]),
-        ["a", 1, 0.5, ["b"]],
+        exercises.check_matching_mask,
+        (TRIO, FRAMES),
+        Several(["B", "b", " B"]),
+        ["A", "C", "D", 1, ["B"]],
     ),
     (
         exercises.check_void_share,
@@ -64,6 +73,12 @@ ANSWERS = [
             ]
         ),
         [PAIRS["city"].value_counts(), {"x": 2}, {"x": 2.9, "y": 1}, 3, "x"],
+    ),
+    (
+        exercises.check_clean_split,
+        (exercises.three_splits(FRAMES),),
+        Several(["C", "c", " C "]),
+        ["A", "B", "AC", 2],
     ),
     (
         exercises.check_invented_ids,
