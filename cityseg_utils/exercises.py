@@ -423,6 +423,27 @@ def check_dice_from_iou(function: Callable) -> Verdict:
     )
 
 
+def check_soft_dice_loss(function: Callable, absent: bool = True) -> Verdict:
+    """Check a function ``(t, p) -> 1 - mean soft Dice``, over absent classes, too, or not."""
+    rng = np.random.default_rng(5)
+    cases = []
+    for classes in (2, 4):  # of which the last one is absent
+        truth = one_hot(rng.integers(0, classes - 1, (2, 5, 6)).astype(np.uint8), classes)
+        truth[:, 0] = 0  # void
+        guess = rng.dirichlet(np.ones(classes), truth.shape[:3]) * truth.sum(-1, keepdims=True)
+        areas, both = truth.sum((0, 1, 2)), (truth * guess).sum((0, 1, 2))
+        dice = 2 * both / (areas + guess.sum((0, 1, 2)))
+        cases.append(((truth, guess), float(1 - dice[(areas > 0) | absent].mean())))
+    return _judge_function(
+        function,
+        cases,
+        "let the function return a number",
+        "sum over axes (0, 1, 2), which leaves one Dice for each class, and take 1 - their mean"
+        + ("" if absent else " where t has any pixel"),
+        "and every absent class costs" if absent else "and absent classes cost nothing",
+    )
+
+
 # -- lesson 06 ----------------------------------------------------------------------------------
 
 

@@ -164,6 +164,38 @@ def predictions(
     return add_legend(figure, scheme, [*truths, *predicted])
 
 
+def u_net(
+    image: tuple[int, int, int],
+    encoder: Sequence[tuple[int, int]],
+    decoder: Sequence[tuple[int, int]],
+) -> Figure:
+    """Draw a U-Net from the (height, channels) of its layers, in their order.
+
+    A block is as high as its pictures and as wide as it has channels; `image` is (H, W, channels).
+    """
+    height, _, colors = image
+    sides = [[(height, colors), *encoder], decoder]
+    sides = [{h: max(c for k, c in side if k == h) for h, _ in side} for side in sides]
+    depth = len(sides[0])
+    widest = max(channels for side in sides for channels in side.values())
+    figure, axis = plt.subplots(figsize=(11, 5.5))
+    for sign, side, color in zip((-1, 1), sides, ("tab:blue", "tab:orange"), strict=True):
+        for h, channels in side.items():
+            level = round(np.log2(height / h))
+            x = sign * 1.6 * (depth - 1 - level)
+            wide, high = 0.12 + 1.4 * channels / widest, 0.8 * h / height
+            axis.bar(x, high, wide, -level - high / 2, color=color, edgecolor="black")
+            axis.text(x, -level - high / 2 - 0.05, f"{h}: {channels}", ha="center", va="top")
+            if sign < 0 and level and h in sides[1]:
+                ends = (-x - wide / 2 - 0.3, -level), (x + wide / 2 + 0.3, -level)
+                axis.annotate("", *ends, arrowprops={"arrowstyle": "->", "color": "gray"})
+    axis.text(0, -0.4, "height: channels\narrows: skip connections", ha="center")
+    axis.set(xlim=(-1.6 * depth, 1.6 * depth), ylim=(-depth + 0.3, 0.5))
+    axis.set_axis_off()
+    figure.tight_layout()
+    return figure
+
+
 def curves(history: pd.DataFrame, epochs: int | None = None) -> Figure:
     """Plot loss and mean IoU, training and validation, against the epoch."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3))

@@ -1,5 +1,7 @@
 """Every check tells a right answer, a wrong one and an untouched stub apart."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -156,7 +158,53 @@ def pasted_in_place(picture, labels, onto, onto_labels, classes):
     return onto, onto_labels
 
 
+def soft_dice(t, p):
+    return 2 * (t * p).sum((0, 1, 2)) / (t.sum((0, 1, 2)) + p.sum((0, 1, 2)))
+
+
+def soft_dice_in_a_loop(t, p):
+    t, p = t.reshape(-1, t.shape[-1]), p.reshape(-1, p.shape[-1])
+    return np.array([2 * a @ b / (a.sum() + b.sum()) for a, b in zip(t.T, p.T, strict=True)])
+
+
 FUNCTIONS = [
+    (
+        exercises.check_soft_dice_loss,
+        (),
+        Several(
+            [
+                lambda t, p: 1 - soft_dice(t, p).mean(),
+                lambda t, p: np.mean(1 - soft_dice_in_a_loop(t, p)),
+                lambda t, p: (
+                    1 - np.mean(2 * np.einsum("nhwc,nhwc->c", t, p) / np.einsum("nhwc->c", t + p))
+                ),
+            ]
+        ),
+        [
+            lambda t, p: soft_dice(t, p).mean(),
+            lambda t, p: 1 - soft_dice(t, p),
+            lambda t, p: 1 - soft_dice(t, p)[t.any((0, 1, 2))].mean(),  # fair, but not asked here
+            lambda t, p: 1 - 2 * (t * p).sum() / (t.sum() + p.sum()),
+            lambda t, p: 1 - (t * p).sum((0, 1, 2)).mean(),
+        ],
+    ),
+    (
+        partial(exercises.check_soft_dice_loss, absent=False),
+        (),
+        Several(
+            [
+                lambda t, p: 1 - soft_dice(t, p)[t.any((0, 1, 2))].mean(),
+                lambda t, p: 1 - np.sum(soft_dice_in_a_loop(t, p)) / t.max((0, 1, 2)).sum(),
+                lambda t, p: np.mean((1 - soft_dice(t, p))[t.sum((0, 1, 2)) > 0]),
+            ]
+        ),
+        [
+            lambda t, p: 1 - soft_dice(t, p).mean(),
+            lambda t, p: 1 - soft_dice(t, p)[p.any((0, 1, 2))].mean(),
+            lambda t, p: 1 - soft_dice(t, p)[:2].mean(),
+            lambda t, p: 1 - soft_dice(t, p).max(),
+        ],
+    ),
     (
         exercises.check_front,
         (),
@@ -380,7 +428,7 @@ FUNCTIONS = [
 
 
 def identify(value):
-    return getattr(value, "__name__", None)
+    return getattr(getattr(value, "func", value), "__name__", None)
 
 
 @pytest.mark.parametrize(("check", "context", "right", "wrong"), ANSWERS, ids=identify)

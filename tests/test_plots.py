@@ -113,3 +113,15 @@ def test_no_table_is_left_out_of_a_reliability_diagram():
 def test_rows_of_one_name_stay_two():
     figure = plots.bars(pd.Series([1.0, 2.0], ["a", "a"]), "twice")
     assert sorted(bar.get_y() for bar in figure.axes[0].patches) == pytest.approx([-0.4, 0.6])
+
+
+def test_a_u_net_is_drawn_with_its_sizes_and_skips():
+    encoder, decoder = [(32, 8), (32, 16), (16, 24)], [(32, 12), (64, 5)]
+    axis = plots.u_net((64, 64, 3), encoder, decoder).axes[0]
+    said = [text.get_text() for text in axis.texts if text.get_text()]
+    assert {"64: 3", "32: 16", "16: 24", "32: 12", "64: 5"} < set(said)
+    assert len(axis.patches) == 5
+    assert (
+        sum(hasattr(text, "arrow_patch") and text.arrow_patch is not None for text in axis.texts)
+        == 1
+    )
