@@ -386,15 +386,15 @@ def check_one_hot_bytes(answer: int, batch_size: int, height: int, width: int, s
     )
 
 
-def check_one_hot(function: Callable) -> Verdict:
-    """Check a function ``(mask, num_classes) -> one-hot`` that leaves void all zeros."""
+def check_from_one_hot(function: Callable) -> Verdict:
+    """Check a function ``one-hot (H, W, C) -> (H, W)`` that gives 255 where there is no class."""
     masks = [np.array([[0, 1], [2, VOID]], np.uint8), np.full((2, 3), VOID, np.uint8)]
     return _judge_function(
         function,
-        [((mask, number), one_hot(mask, number)) for mask in masks for number in (3, 5)],
-        "let the function return an array (H, W, C)",
-        "compare mask[..., None] with np.arange(num_classes): void equals none of them",
-        "void belongs to no class",
+        [((one_hot(mask, number),), mask) for mask in masks for number in (3, 5)],
+        "let the function return an array (H, W)",
+        "argmax calls void class 0: put 255 wherever the sum over the last axis is 0",
+        "there and back, void included",
     )
 
 

@@ -337,20 +337,26 @@ FUNCTIONS = [
         ],
     ),
     (
-        exercises.check_one_hot,
+        exercises.check_from_one_hot,
         (),
         Several(
             [
-                lambda mask, n: (mask[..., None] == np.arange(n)).astype(float),
-                lambda mask, n: np.stack([mask == k for k in range(n)], -1),
-                lambda mask, n: np.vstack([np.eye(n), np.zeros((256 - n, n))])[mask],
+                lambda encoded: np.where(encoded.any(-1), encoded.argmax(-1), VOID),
+                lambda encoded: (
+                    (encoded.cumsum(-1) == 0).sum(-1)
+                    + (VOID - encoded.shape[-1]) * (encoded.sum(-1) == 0)
+                ),
+                lambda encoded: np.array(
+                    [[list(p).index(1) if 1 in p else VOID for p in row] for row in encoded]
+                ),
             ]
         ),
         [
-            lambda mask, n: (mask[..., None] == np.arange(3)).astype(float),
-            lambda mask, n: np.eye(n)[np.clip(mask, 0, n - 1)],
-            lambda mask, n: mask,
-            lambda mask, n: np.eye(n)[mask],
+            lambda encoded: encoded.argmax(-1),
+            lambda encoded: np.where(encoded.argmax(-1) > 0, encoded.argmax(-1), VOID),
+            lambda encoded: np.where(encoded.any(-1), encoded.argmax(-1), -1),
+            lambda encoded: encoded,
+            lambda encoded: np.where(encoded.any(-1), encoded.argmax(0), VOID),
         ],
     ),
     (
