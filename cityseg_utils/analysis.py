@@ -4,7 +4,7 @@ Everything starts from what `prediction.predict` yields and what the masks say, 
 so that memory stays small however many images there are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -14,7 +14,6 @@ import pandas as pd
 from cityseg_utils.errors import LabelError, ShapeError
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
-from cityseg_utils.preprocessing import Size, resize_mask
 
 # -- images -------------------------------------------------------------------------------------
 
@@ -142,14 +141,6 @@ def found_by_size(truth: np.ndarray, prediction: np.ndarray, scheme: ClassScheme
         found = np.bincount(pieces.ravel(), (prediction == k).ravel(), minlength=number)[1:]
         rows += [(scheme.names[k], n, f / n) for n, f in zip(pixels, found, strict=True)]
     return pd.DataFrame(rows, columns=["class", "pixels", "found"])
-
-
-def ceiling(masks: Iterable[np.ndarray], scheme: ClassScheme, size: Size) -> ConfusionMatrix:
-    """Score masks that were shrunk to `size` and enlarged again: the best of any network there."""
-    matrix = ConfusionMatrix.for_scheme(scheme)
-    for mask in masks:
-        matrix.update(mask, resize_mask(resize_mask(mask, size), mask.shape))
-    return matrix
 
 
 # -- confidence ---------------------------------------------------------------------------------

@@ -307,6 +307,7 @@ STUDIES = {
             "ResNet-34": PLAIN_DICE,
             "from random weights": SMALL,
             "300 steps": PRETRAINED,
+            "300 steps, squashed": PRETRAINED.but(size=(128, 128)),
             "300 steps, changed": PRETRAINED.but(augment=CHANGES),
             "300 steps, 480 streets": PRETRAINED,
             "300 steps, 15 streets": PRETRAINED,

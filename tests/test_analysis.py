@@ -11,7 +11,6 @@ from cityseg_utils.analysis import (
     Calibration,
     bootstrap,
     boundary_band,
-    ceiling,
     confusions,
     fit_temperature,
     found_by_size,
@@ -117,14 +116,6 @@ def test_pieces_by_hand():
     prediction = np.array([[1, 1, 0, 0, 0, 0]], np.uint8)
     table = found_by_size(truth, prediction, THREE)
     assert table.to_numpy().tolist() == [["road", 2, 1], ["car", 3, 2 / 3], ["car", 1, 0]]
-
-
-def test_the_ceiling_is_one_at_full_size_and_lower_below():
-    rng = np.random.default_rng(0)
-    many = [rng.integers(0, 3, (32, 48)).astype(np.uint8) for _ in range(3)]
-    assert ceiling(many, THREE, (32, 48)).mean_iou() == 1
-    half, quarter = (ceiling(many, THREE, size).mean_iou() for size in ((16, 24), (8, 12)))
-    assert quarter < half < 0.7
 
 
 # -- confidence -----------------------------------------------------------------------------------

@@ -100,6 +100,12 @@ ANSWERS = [
     (exercises.check_steps, (2975, 8, 30), 372 * 30, [371 * 30, 372, 371.875 * 30]),
     (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
     (exercises.check_iou_from_counts, (900, 1000, 800), 8 / 11, [8 / 19, 0.8, "0.73", 1.375]),
+    (
+        exercises.check_all_or_nothing,
+        (),
+        Several([[1, 1, 1, 1, 0], (0, 1, 1, 1, 1), np.array([1.0, 1.0, 0.0, 1.0, 1.0])]),
+        [[0.8] * 5, [1, 1, 1, 0.9, 0.1], [1, 1, 1, 1], 0.8, "1, 1, 1, 1, 0", [1, 1, 1, 0, 0]],
+    ),
     (exercises.check_false_alarms, (ALARMS,), "c", ["a", "b", 2]),
     (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
     (exercises.check_differences_seen, (GAINS,), 2, [1, 3, 0.5, "two"]),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -221,3 +223,9 @@ def test_unknown_ids_are_counted():
 def test_ids_in_three_channels_are_named():
     with pytest.raises(LabelError, match="three channels are equal: if they hold ids"):
         CAMVID.remap_colors(np.full((2, 3, 3), 7, np.uint8))
+
+
+def test_the_cheat_sheet_has_the_table_of_ids():
+    sheet = (Path(__file__).parents[1] / "notebooks" / "cheat_sheet.md").read_text()
+    for train_id, (i, name) in enumerate(zip(CITYSCAPES.ids, CITYSCAPES.names, strict=True)):
+        assert f"| {train_id} | {i} | {name} |" in sheet
