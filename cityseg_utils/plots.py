@@ -185,11 +185,11 @@ def u_net(
             x = sign * 1.6 * (depth - 1 - level)
             wide, high = 0.12 + 1.4 * channels / widest, 0.8 * h / height
             axis.bar(x, high, wide, -level - high / 2, color=color, edgecolor="black")
-            axis.text(x, -level - high / 2 - 0.05, f"{h}: {channels}", ha="center", va="top")
+            axis.text(x, -level - high / 2 - 0.05, f"{h} px\n{channels} ch.", ha="center", va="top")
             if sign < 0 and level and h in sides[1]:
                 ends = (-x - wide / 2 - 0.3, -level), (x + wide / 2 + 0.3, -level)
                 axis.annotate("", *ends, arrowprops={"arrowstyle": "->", "color": "gray"})
-    axis.text(0, -0.4, "height: channels\narrows: skip connections", ha="center")
+    axis.text(0, -0.4, "height and channels of each block\narrows: skip connections", ha="center")
     axis.set(xlim=(-1.6 * depth, 1.6 * depth), ylim=(-depth + 0.3, 0.5))
     axis.set_axis_off()
     figure.tight_layout()

@@ -103,8 +103,8 @@ ANSWERS = [
     (
         exercises.check_all_or_nothing,
         (),
-        Several([[1, 1, 1, 1, 0], (0, 1, 1, 1, 1), np.array([1.0, 1.0, 0.0, 1.0, 1.0])]),
-        [[0.8] * 5, [1, 1, 1, 0.9, 0.1], [1, 1, 1, 1], 0.8, "1, 1, 1, 1, 0", [1, 1, 1, 0, 0]],
+        Several([[1, 1, 1, 0, 0], (0, 1, 0, 1, 1), np.array([1.0, 0.0, 0.0, 1.0, 1.0])]),
+        [[0.6] * 5, [1, 1, 0.9, 0.1, 0], [1, 1, 1], 0.6, "1, 1, 1, 0, 0", [1, 1, 1, 1, 0]],
     ),
     (exercises.check_false_alarms, (ALARMS,), "c", ["a", "b", 2]),
     (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
@@ -207,7 +207,8 @@ FUNCTIONS = [
         [
             lambda t, p: 1 - soft_dice(t, p).mean(),
             lambda t, p: 1 - soft_dice(t, p)[p.any((0, 1, 2))].mean(),
-            lambda t, p: 1 - soft_dice(t, p)[:2].mean(),
+            lambda t, p: 1 - soft_dice(t, p)[:-1].mean(),
+            lambda t, p: 1 - soft_dice(t, p).sum() / (t.shape[-1] - 1),
             lambda t, p: 1 - soft_dice(t, p).max(),
         ],
     ),
@@ -255,10 +256,21 @@ FUNCTIONS = [
         ],
     ),
     (
-        exercises.check_micro_iou,
+        exercises.check_accuracy_from_micro_iou,
         (),
-        lambda accuracy: accuracy / (2 - accuracy),
-        [lambda accuracy: accuracy, lambda accuracy: 2 * accuracy / (1 + accuracy)],
+        Several(
+            [
+                lambda iou: 2 * iou / (1 + iou),
+                lambda iou: 2 - 2 / (1 + iou),
+                lambda iou: 2 / (1 + 1 / iou),
+            ]
+        ),
+        [
+            lambda iou: iou / (2 - iou),
+            lambda iou: iou,
+            lambda iou: (1 + iou) / 2,
+            lambda iou: 2 * iou / (1 - iou),
+        ],
     ),
     (
         exercises.check_leak_finder,

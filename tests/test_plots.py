@@ -119,7 +119,9 @@ def test_a_u_net_is_drawn_with_its_sizes_and_skips():
     encoder, decoder = [(32, 8), (32, 16), (16, 24)], [(32, 12), (64, 5)]
     axis = plots.u_net((64, 64, 3), encoder, decoder).axes[0]
     said = [text.get_text() for text in axis.texts if text.get_text()]
-    assert {"64: 3", "32: 16", "16: 24", "32: 12", "64: 5"} < set(said)
+    assert {f"{h} px\n{c} ch." for h, c in [(64, 3), (32, 16), (16, 24), (32, 12), (64, 5)]} < set(
+        said
+    )
     assert len(axis.patches) == 5
     assert (
         sum(hasattr(text, "arrow_patch") and text.arrow_patch is not None for text in axis.texts)
