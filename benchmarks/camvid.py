@@ -12,7 +12,9 @@ elsewhere: then it draws streets and learns from them before. The third trains l
 was done, and writes a PNG of CamVid's label values (0 sky to 10 bicyclist) for every picture of a
 folder, at its own size; if that folder has its masks beside it, as CamVid's test has, it prints the
 score, too. The fourth is how the recipe was chosen: one drive is left out of train and scored, val
-is not looked at. What is scored goes to ``camvid_hour.csv``. All go on where they were stopped.
+is not looked at. ``--without 0016E5`` leaves out the drive in whose middle val lies, and scores
+val: what is lost tells how much of val's score is owed to its neighbours in train. What is scored
+goes to ``camvid_hour.csv``. All go on where they were stopped.
 """
 
 import argparse
@@ -82,12 +84,15 @@ def train(pairs, options, name: str):
     }
 
 
-def split(pairs, holdout: str | None):
+def split(pairs, holdout: str | None, without: str | None = None):
     """Return what to train on and what to score: val, or the drive that is left out."""
     train_pairs, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
+    chosen = train_pairs["city"] == (holdout or without)
     if holdout:
-        chosen = train_pairs["city"] == holdout
-        train_pairs, val = train_pairs[~chosen], train_pairs[chosen]
+        val = train_pairs[chosen]
+    if without and not chosen.any():
+        val = val.iloc[:0]
+    train_pairs = train_pairs[~chosen]
     if train_pairs.empty or val.empty:
         raise DataError(
             f"{len(train_pairs)} frames to train on and {len(val)} to score; there must be some of "
@@ -136,6 +141,7 @@ def main() -> None:
     parser.add_argument("--weights", choices=[*FIRST, "none"], default="reference")
     parser.add_argument("--predict", nargs=2, type=Path, metavar=("FRAMES", "OUT"))
     parser.add_argument("--holdout", metavar="DRIVE", help="0001TP or 0006R0")
+    parser.add_argument("--without", metavar="DRIVE", help="leave it out of train, score val")
     parser.add_argument("--steps", type=int, default=2000, help="on photographs, 8 crops each")
     parser.add_argument("--drawn-steps", type=int, default=3000, help="before, if there are none")
     parser.add_argument("--streets", type=int, default=1200, help="drawn ones")
@@ -148,8 +154,9 @@ def main() -> None:
     images = list_frames(frames.resolve()) if frames else []
     if images and folder.resolve() == frames.resolve():
         raise DataError(f"{folder}: holds the frames; name another folder for the predictions")
-    train_pairs, val = split(datasets.find_pairs(options.camvid), options.holdout)
-    what = options.holdout or "val"
+    pairs = datasets.find_pairs(options.camvid)
+    train_pairs, val = split(pairs, options.holdout, options.without)
+    what = options.holdout or ("val" if not options.without else f"val without {options.without}")
     model, row = train(train_pairs, options, f"camvid-{what}")
     if images:
         write_predictions(model, images, folder)

@@ -74,6 +74,16 @@ def test_predictions_for_a_folder_of_frames_and_their_score(camvid, tmp_path):
     assert "mIoU" not in done.stdout
 
 
+def test_a_drive_can_be_left_out_of_train_and_val_be_scored(camvid, tmp_path):
+    for mask in (camvid / "trainannot").glob("0001TP*"):
+        mask.write_bytes(b"not to be read")
+    done = run(camvid, *FEW, "--without", "0001TP", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert tables.read(tmp_path / "results.csv", ["scored on"]).index.to_list() == [
+        "val without 0001TP"
+    ]
+
+
 def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path):
     done = run(camvid, "--predict", camvid, tmp_path / "out", home=tmp_path / "home")
     assert done.returncode == 1
@@ -86,6 +96,7 @@ def test_a_folder_without_frames_is_refused_before_the_training(camvid, tmp_path
     [
         (["--predict", "val", "val"], "holds the frames"),
         (["--holdout", "0006RO"], "The drives are 0001TP, 0006R0, 0016E5"),
+        (["--without", "0006RO"], "The drives are 0001TP, 0006R0, 0016E5"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_training(camvid, tmp_path, what, said):
