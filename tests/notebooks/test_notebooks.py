@@ -62,8 +62,8 @@ def test_stored_executed_in_order_and_small(path):
 
 def test_cells_are_small(path):
     lines = [len([x for x in c.source.splitlines() if x.strip()]) for c in code_cells(read(path))]
-    assert max(lines) <= 25
-    assert statistics.median(lines) <= 8
+    assert max(lines) <= 20
+    assert statistics.median(lines) <= 6
 
 
 def test_outputs_name_no_machine(path):
