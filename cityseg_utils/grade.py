@@ -2,7 +2,7 @@
 
     python -m cityseg_utils.grade FOLDER --csv grades.csv
 
-Each notebook runs in a Python of its own, with data of its own and a time limit. What it prints and
+Each notebook runs in a Python of its own, with streets of its own and a time limit. What it prints and
 what its checks say counts for nothing: only its *answers* leave that Python, as plain numbers,
 texts and arrays, and the checks are done here, with what the lesson itself hands them. A function
 that is an answer stays there, too; the check calls it across a pipe. So a notebook that hangs,
@@ -163,9 +163,9 @@ class RaisedThere(Exception):
 def _converse(cells: list[str], heard: Callable, limit: float, trusted: bool = False) -> str:
     """Run cells in a Python of their own, answer its checks, return what went wrong there."""
     with tempfile.TemporaryDirectory() as home:
-        data = storage.home() / "data"
-        if data.is_dir():
-            shutil.copytree(data, Path(home) / "data")
+        streets = storage.home() / "data" / "minicity"
+        if streets.is_dir():  # a copy, so that nobody can change those of the next one
+            shutil.copytree(streets, Path(home) / "data" / "minicity")
         theirs, ours = os.pipe(), os.pipe()  # to them, from them
         process = subprocess.Popen(
             [sys.executable, "-m", "cityseg_utils.grade", "--there", str(theirs[0]), str(ours[1])],
