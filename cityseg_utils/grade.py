@@ -2,8 +2,8 @@
 
     python -m cityseg_utils.grade FOLDER --csv grades.csv
 
-Each notebook runs in a Python of its own, with streets of its own and a time limit. What it prints and
-what its checks say counts for nothing: only its *answers* leave that Python, as plain numbers,
+Each notebook runs in a Python of its own, with streets of its own and a time limit. What it prints
+and what its checks say counts for nothing: only its *answers* leave that Python, as plain numbers,
 texts and arrays, and the checks are done here, with what the lesson itself hands them. A function
 that is an answer stays there, too; the check calls it across a pipe. So a notebook that hangs,
 crashes, forges an output or changes a checker spoils its own row at most.
