@@ -3,7 +3,7 @@
     python benchmarks/one_batch.py
 
 A network that cannot learn four images by heart is broken somewhere. The losses go to
-``one_batch.csv``, one row a step; two minutes on one core.
+``one_batch.csv``, one row a step; three minutes on one core.
 """
 
 import argparse
