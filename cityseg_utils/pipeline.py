@@ -236,7 +236,11 @@ class Source:
     limit: int | None = None
 
     def __post_init__(self):
-        affine(self.normalization)  # an unknown one is an error now, not later
+        self._affine  # an unknown normalization is an error now, not later
+
+    @cached_property
+    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
+        return affine(self.normalization)  # AutoGraph would warn of what loads a backbone's
 
     @property
     def steps(self) -> int:
@@ -339,7 +343,7 @@ class Source:
             images, masks = tf.boolean_mask(images, full), tf.boolean_mask(masks, full)
         if self.mix is not None:
             images, masks = self.mix(images, masks, self._key(numbers[0], epochs[0]))
-        scale, offset = affine(self.normalization)
+        scale, offset = self._affine
         images = tf.tensordot(images, 255 * scale, 1) + offset
         return images, tf.one_hot(masks, self.frames.scheme.num_classes)  # 255: all zeros
 
