@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -484,6 +485,41 @@ def check_worst_class(answer: str, matrix: ConfusionMatrix, share: float = 0.01)
         f"keep the rows with a share above {share}, then look for the smallest IoU",
         "nothing that occurs so often is labelled worse",
     )
+
+
+def check_diagnoses(answer: dict[str, str]) -> Verdict:
+    """Check which patient of the clinic has which fault; says how many are right, not which."""
+    if _is_stub(answer):
+        return Verdict(UNTOUCHED, "put a dictionary in place of the dots: a fault for each letter")
+    faults, known = set(CLINIC.values()), f"the faults are {sorted(CLINIC.values())}"
+    if not isinstance(answer, dict) or {str(x).strip().lower() for x in answer.values()} - faults:
+        return Verdict(WRONG, f"a dictionary from letters to faults is wanted; {known}")
+    said = {str(k).strip().upper(): str(x).strip().lower() for k, x in answer.items()}
+    right = sum(said.get(letter) == fault for letter, fault in CLINIC.items())
+    if right < len(CLINIC):
+        return Verdict(WRONG, f"{right} of {len(CLINIC)} are right; the curves part them in groups")
+    return Verdict(RIGHT, "all six, and none of them had raised an error")
+
+
+def check_repaired(answer: pd.DataFrame, pairs: pd.DataFrame) -> Verdict:
+    """Check that each image has its own mask again, in whatever order, and that none is lost."""
+    if _is_stub(answer):
+        return Verdict(UNTOUCHED, "put the mended data frame in place of the dots")
+    if not isinstance(answer, pd.DataFrame) or not {"image", "mask"} <= set(answer):
+        return Verdict(WRONG, 'a data frame with the columns "image" and "mask" is wanted')
+    own = dict(zip(map(_end, pairs["image"]), map(_end, pairs["mask"]), strict=True))
+    given = [*zip(map(_end, answer["image"]), map(_end, answer["mask"]), strict=True)]
+    strange = [image for image, mask in given if own.get(image) != mask]
+    if strange:
+        return Verdict(WRONG, f"{len(strange)} of {len(given)} images have another image's mask")
+    if sorted(image for image, _ in given) != sorted(own):
+        return Verdict(WRONG, f"each of the {len(own)} images is wanted once, got {len(given)}")
+    return Verdict(RIGHT, "each image has its own mask, and none was thrown away")
+
+
+def _end(path: Path | str) -> tuple[str, ...]:
+    """Return the end of a path, which is the same wherever the data set lies."""
+    return Path(str(path)).parts[-3:]
 
 
 # -- lesson 07 ----------------------------------------------------------------------------------

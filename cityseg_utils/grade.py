@@ -249,13 +249,16 @@ def _encoded(value) -> dict:
         return {"bool": bool(value)}
     if isinstance(value, int | float | np.integer | np.floating):
         return {"number": int(value) if isinstance(value, int | np.integer) else float(value)}
-    if isinstance(value, str):
+    if isinstance(value, str | Path):
         return {"text": str(value)}
     if isinstance(value, list | tuple | set | frozenset):
         kind = "set" if isinstance(value, set | frozenset) else type(value).__name__
         return {kind if kind in ("list", "set") else "tuple": [_encoded(x) for x in value]}
     if isinstance(value, dict):
         return {"dict": [[_encoded(k), _encoded(v)] for k, v in value.items()]}
+    if isinstance(value, pd.DataFrame):
+        columns = [value.iloc[:, k].to_list() for k in range(value.shape[1])]
+        return {"frame": [_encoded(value.columns.to_list()), _encoded(columns)]}
     if isinstance(value, pd.Series):
         return {"series": [_encoded(value.index.to_list()), _encoded(value.to_numpy())]}
     if hasattr(value, "numpy") and not isinstance(value, type):
@@ -277,6 +280,8 @@ def _decoded(written):
             return {"list": list, "tuple": tuple, "set": set}[kind](_decoded(x) for x in value)
         if kind == "dict":
             return {_decoded(k): _decoded(v) for k, v in value}
+        if kind == "frame":
+            return pd.DataFrame(dict(zip(*map(_decoded, value), strict=True)))
         if kind == "series":
             return pd.Series(_decoded(value[1]), _decoded(value[0]))
         if kind == "array":

@@ -236,11 +236,8 @@ class Source:
     limit: int | None = None
 
     def __post_init__(self):
-        self._affine  # an unknown normalization is an error now, not later
-
-    @cached_property
-    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
-        return affine(self.normalization)  # AutoGraph would warn of what loads a backbone's
+        # Now, so that an unknown one is an error at once, and AutoGraph has nothing to convert.
+        object.__setattr__(self, "_affine", affine(self.normalization))
 
     @property
     def steps(self) -> int:

@@ -1,6 +1,7 @@
 """Every check tells a right answer, a wrong one and an untouched stub apart."""
 
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -99,6 +100,43 @@ ANSWERS = [
     (exercises.check_iou, (TRUTH, GUESS), 1 / 3, [0.5, 1 / 2, 3, "third"]),
     (exercises.check_steps, (2975, 8, 30), 372 * 30, [371 * 30, 372, 371.875 * 30]),
     (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
+    (
+        exercises.check_diagnoses,
+        (),
+        Several(
+            [
+                exercises.CLINIC,
+                dict(reversed(exercises.CLINIC.items())),
+                {letter.lower(): f"{fault.upper()} " for letter, fault in exercises.CLINIC.items()},
+            ]
+        ),
+        [
+            exercises.CLINIC | {"A": exercises.CLINIC["B"], "B": exercises.CLINIC["A"]},
+            {"A": exercises.CLINIC["A"]},
+            dict.fromkeys("ABCDEF", "overfitting"),
+            list(exercises.CLINIC.values()),
+            "A",
+        ],
+    ),
+    (
+        exercises.check_repaired,
+        (FRAMES,),
+        Several(
+            [
+                FRAMES,
+                FRAMES[::-1].astype(str),
+                pd.DataFrame({"mask": FRAMES["mask"], "image": FRAMES["image"].map(Path)}),
+            ]
+        ),
+        [
+            FRAMES.assign(mask=FRAMES["mask"].shift(fill_value="ashford0_labels.png")),
+            FRAMES.assign(mask=FRAMES["mask"].to_numpy()[::-1]),
+            FRAMES.iloc[1:],
+            pd.concat([FRAMES, FRAMES.iloc[:1]]),
+            FRAMES["mask"],
+            list(FRAMES["mask"]),
+        ],
+    ),
     (exercises.check_iou_from_counts, (900, 1000, 800), 8 / 11, [8 / 19, 0.8, "0.73", 1.375]),
     (
         exercises.check_all_or_nothing,

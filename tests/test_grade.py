@@ -1,5 +1,7 @@
 """A class of twelve hands in its notebooks, not all of them honest."""
 
+from pathlib import Path
+
 import nbformat
 import numpy as np
 import pandas as pd
@@ -147,11 +149,22 @@ def test_a_series_arrives_with_its_index():
     assert dict(_decoded(_encoded(series))) == dict(series)
 
 
+def test_a_table_arrives_with_its_paths_as_text():
+    table = pd.DataFrame({"image": [Path("a") / "b.png"], "mask": ["c.png"], "n": [1]})
+    pd.testing.assert_frame_equal(_decoded(_encoded(table)), table.astype({"image": str}))
+
+
 @pytest.mark.parametrize(
     "written",
     [
         *(None, 3, {}, {"number": "x"}, {"array": "####"}, {"set": [{"list": []}]}),
-        *({"pickle": "gASV"}, {"series": [1]}, {"bool": 1, "text": "x"}, {"dict": [1]}),
+        *(
+            {"pickle": "gASV"},
+            {"series": [1]},
+            {"frame": [1, 2]},
+            {"bool": 1, "text": "x"},
+            {"dict": [1]},
+        ),
     ],
 )
 def test_what_cannot_be_read_is_no_answer(written):
