@@ -202,6 +202,16 @@ def nearest_size(model, size: Size) -> Size:
     return tuple(fixed or side for fixed, side in zip(own, sides, strict=True))
 
 
+def reference_size(size: Size) -> Size:
+    """Return the (height, width) of the same shape that is familiar to the reference model.
+
+    It has about as many pixels as the streets that the model learned from, whatever a camera's own
+    number is, and sides that are multiples of 32.
+    """
+    scale = math.sqrt(math.prod(REFERENCE_SIZE) / math.prod(size))
+    return tuple(max(32, 32 * round(scale * side / 32)) for side in size)
+
+
 def _own_size(model) -> tuple[int | None, int | None]:
     return getattr(model, "input_shape", (None,) * 4)[1:3]
 

@@ -473,3 +473,17 @@ def test_a_damaged_reference_is_refused(tmp_path, monkeypatch, damage):
     expected = "is damaged" if damage in ("flip", "cut") else "cannot be read"
     with pytest.raises(DataError, match=f"{models.REFERENCE.name[:-4]}.*{expected}"):
         models.load_reference()
+
+
+@pytest.mark.parametrize(
+    ("size", "familiar"),
+    [
+        ((256, 512), (256, 512)),
+        ((1024, 2048), (256, 512)),
+        ((4000, 3000), (416, 320)),
+        ((720, 960), (320, 416)),
+        ((10, 9000), (32, 10848)),
+    ],
+)
+def test_a_photograph_is_shown_as_large_as_the_reference_model_knows_streets(size, familiar):
+    assert models.reference_size(size) == familiar
