@@ -95,11 +95,36 @@ ANSWERS = [
         Several(["efficientnetb0", "standard", "EfficientNetB0"]),  # two names, one convention
         ["unit", "vgg16", "mobilenetv2", "resnet34", 2, "blue first"],
     ),
-    (exercises.check_class_pixels, (ENCODED,), [1, 3, 1], [[1, 3, 2], [1, 3], 5, "many"]),
-    (exercises.check_one_hot_bytes, (8, 4, 4, SCHEME), 1536, [384, 1536 * 2, "1536 bytes"]),
-    (exercises.check_iou, (TRUTH, GUESS), 1 / 3, [0.5, 1 / 2, 3, "third"]),
-    (exercises.check_steps, (2975, 8, 30), 372 * 30, [371 * 30, 372, 371.875 * 30]),
-    (exercises.check_worst_class, (MATRIX,), "b", ["a", "c", 1]),
+    (
+        exercises.check_class_pixels,
+        (ENCODED,),
+        Several([[1, 3, 1], (1, 3, 1), ENCODED.sum((0, 1))]),
+        [[1, 3, 2], [1, 3], 5, "many", [3, 1, 1]],
+    ),
+    (
+        exercises.check_one_hot_bytes,
+        (8, 4, 4, SCHEME),
+        Several([1536, 1536.0, np.prod([8, 4, 4, 3, 4])]),
+        [384, 1536 * 2, "1536 bytes", 1536 // 8],
+    ),
+    (
+        exercises.check_iou,
+        (TRUTH, GUESS),
+        Several([1 / 3, 0.333, np.float32(1) / 3]),
+        [0.5, 2 / 3, 33.3, 3, "third"],
+    ),
+    (
+        exercises.check_steps,
+        (2975, 8, 30),
+        Several([372 * 30, 11160.0, np.int64(11160)]),
+        [371 * 30, 372, 371.875 * 30, 2975 * 30, "372 x 30"],
+    ),
+    (
+        exercises.check_worst_class,
+        (MATRIX,),
+        Several(["b", " B", np.str_("b")]),
+        ["a", "c", 1, ["b"]],
+    ),
     (
         exercises.check_diagnoses,
         (),
@@ -137,14 +162,24 @@ ANSWERS = [
             list(FRAMES["mask"]),
         ],
     ),
-    (exercises.check_iou_from_counts, (900, 1000, 800), 8 / 11, [8 / 19, 0.8, "0.73", 1.375]),
+    (
+        exercises.check_iou_from_counts,
+        (900, 1000, 800),
+        Several([8 / 11, 0.727, np.float32(8 / 11)]),
+        [8 / 19, 0.8, "0.73", 1.375, 72.7],
+    ),
     (
         exercises.check_all_or_nothing,
         (),
         Several([[1, 1, 1, 0, 0], (0, 1, 0, 1, 1), np.array([1.0, 0.0, 0.0, 1.0, 1.0])]),
         [[0.6] * 5, [1, 1, 0.9, 0.1, 0], [1, 1, 1], 0.6, "1, 1, 1, 0, 0", [1, 1, 1, 1, 0]],
     ),
-    (exercises.check_false_alarms, (ALARMS,), "c", ["a", "b", 2]),
+    (
+        exercises.check_false_alarms,
+        (ALARMS,),
+        Several(["c", "C ", np.str_("c")]),
+        ["a", "b", 2, ["c"]],
+    ),
     (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
     (exercises.check_differences_seen, (GAINS,), 2, [1, 3, 0.5, "two"]),
     (exercises.check_focal_factor, (0.9, 2), 0.01, [0.81, 0.1, 2]),
@@ -418,8 +453,19 @@ FUNCTIONS = [
     (
         exercises.check_dice_from_iou,
         (),
-        lambda iou: 2 * iou / (1 + iou),
-        [lambda iou: iou, lambda iou: 2 * iou, lambda iou: 2 * iou / (1 - iou)],
+        Several(
+            [
+                lambda iou: 2 * iou / (1 + iou),
+                lambda iou: 2 - 2 / (1 + iou),
+                lambda iou: 2 * np.float32(iou) / (iou + 1.0),
+            ]
+        ),
+        [
+            lambda iou: iou,
+            lambda iou: 2 * iou,
+            lambda iou: 2 * iou / (1 - iou),
+            lambda iou: iou / (2 - iou),
+        ],
     ),
     *(
         (
