@@ -209,8 +209,10 @@ def check_void_share(answer: float, mask: np.ndarray) -> Verdict:
 # -- lesson 01 ----------------------------------------------------------------------------------
 
 
-def check_frames_per_city(answer: pd.Series, pairs: pd.DataFrame) -> Verdict:
-    """Check the number of training frames per city."""
+def check_frames_per_city(answer: pd.Series | pd.DataFrame, pairs: pd.DataFrame) -> Verdict:
+    """Check the number of training frames per city; a table with one column of numbers will do."""
+    if isinstance(answer, pd.DataFrame):
+        answer = (answer.set_index("city") if "city" in answer else answer).squeeze("columns")
     return _judge(
         answer,
         pairs.loc[pairs["split"] == "train", "city"].value_counts().to_dict(),

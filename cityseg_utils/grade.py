@@ -257,6 +257,7 @@ def _encoded(value) -> dict:
     if isinstance(value, dict):
         return {"dict": [[_encoded(k), _encoded(v)] for k, v in value.items()]}
     if isinstance(value, pd.DataFrame):
+        value = value if value.index.name is None else value.reset_index()
         columns = [value.iloc[:, k].to_list() for k in range(value.shape[1])]
         return {"frame": [_encoded(value.columns.to_list()), _encoded(columns)]}
     if isinstance(value, pd.Series):

@@ -72,10 +72,12 @@ ANSWERS = [
             [
                 PAIRS[PAIRS["split"] == "train"]["city"].value_counts(),
                 PAIRS[PAIRS["split"] == "train"].groupby("city").size(),
+                PAIRS[PAIRS["split"] == "train"].groupby("city").size().reset_index(),
+                PAIRS[PAIRS["split"] == "train"].groupby("city")[["frame"]].count(),
                 {"y": 1, "x": 2},
             ]
         ),
-        [PAIRS["city"].value_counts(), {"x": 2}, {"x": 2.9, "y": 1}, 3, "x"],
+        [PAIRS["city"].value_counts(), {"x": 2}, {"x": 2.9, "y": 1}, 3, "x", PAIRS, PAIRS.iloc[:0]],
     ),
     (
         exercises.check_clean_split,

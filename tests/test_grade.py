@@ -152,6 +152,8 @@ def test_a_series_arrives_with_its_index():
 def test_a_table_arrives_with_its_paths_as_text():
     table = pd.DataFrame({"image": [Path("a") / "b.png"], "mask": ["c.png"], "n": [1]})
     pd.testing.assert_frame_equal(_decoded(_encoded(table)), table.astype({"image": str}))
+    counted = _decoded(_encoded(table.set_index("mask")))  # a named index is a column of its own
+    pd.testing.assert_frame_equal(counted, table.astype({"image": str})[["mask", "image", "n"]])
 
 
 @pytest.mark.parametrize(
