@@ -67,7 +67,7 @@ def _is_stub(answer) -> bool:
 
 def _agree(answer, expected) -> bool:
     if isinstance(expected, str):
-        return isinstance(answer, str) and answer.strip().lower() == expected.lower()
+        return isinstance(answer, str) and _plain(answer) == _plain(expected)
     if isinstance(expected, (bool, set)):
         kinds = (bool, np.bool_) if isinstance(expected, bool) else set
         return isinstance(answer, kinds) and answer == expected
@@ -80,6 +80,11 @@ def _agree(answer, expected) -> bool:
     answer, expected = np.asarray(answer, float), np.asarray(expected)
     tolerance = 0 if np.issubdtype(expected.dtype, np.integer) else 6e-4
     return answer.shape == expected.shape and np.allclose(answer, expected, 0, tolerance)
+
+
+def _plain(answer) -> str:
+    """Return a word as it is compared: whatever its case, and whatever apostrophe was typed."""
+    return str(answer).strip().lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
 # -- predictions ----------------------------------------------------------------------------------
@@ -494,13 +499,20 @@ def check_diagnoses(answer: dict[str, str]) -> Verdict:
     if _is_stub(answer):
         return Verdict(UNTOUCHED, "put a dictionary in place of the dots: a fault for each letter")
     faults, known = set(CLINIC.values()), f"the faults are {sorted(CLINIC.values())}"
-    if not isinstance(answer, dict) or {str(x).strip().lower() for x in answer.values()} - faults:
+    if not isinstance(answer, dict) or {_plain(x) for x in answer.values()} - faults:
         return Verdict(WRONG, f"a dictionary from letters to faults is wanted; {known}")
-    said = {str(k).strip().upper(): str(x).strip().lower() for k, x in answer.items()}
+    said = {_plain(k).upper(): _plain(x) for k, x in answer.items()}
     right = sum(said.get(letter) == fault for letter, fault in CLINIC.items())
     if right < len(CLINIC):
         return Verdict(WRONG, f"{right} of {len(CLINIC)} are right; the curves part them in groups")
     return Verdict(RIGHT, "all six, and none of them had raised an error")
+
+
+def seventh_patient(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return frames that nothing complains about, and from which a network learns little."""
+    patient = pairs.sort_values("image", ignore_index=True)
+    masks = patient["mask"].tolist()
+    return patient.assign(mask=masks[:8] + masks[7:-1])  # the first ones look as they should
 
 
 def check_repaired(answer: pd.DataFrame, pairs: pd.DataFrame) -> Verdict:

@@ -134,7 +134,9 @@ ANSWERS = [
             [
                 exercises.CLINIC,
                 dict(reversed(exercises.CLINIC.items())),
-                {letter.lower(): f"{fault.upper()} " for letter, fault in exercises.CLINIC.items()},
+                {k.lower(): f"{fault.upper()} " for k, fault in exercises.CLINIC.items()},
+                exercises.CLINIC
+                | {"D": "batch norm\N{RIGHT SINGLE QUOTATION MARK}s averages not used"},
             ]
         ),
         [
@@ -156,7 +158,7 @@ ANSWERS = [
             ]
         ),
         [
-            FRAMES.assign(mask=FRAMES["mask"].shift(fill_value="ashford0_labels.png")),
+            exercises.seventh_patient(FRAMES),
             FRAMES.assign(mask=FRAMES["mask"].to_numpy()[::-1]),
             FRAMES.iloc[1:],
             pd.concat([FRAMES, FRAMES.iloc[:1]]),
@@ -584,6 +586,11 @@ def test_the_verdict_reads_as_one_line():
 def test_rounding_to_three_decimals_is_right():
     assert exercises.check_void_share(0.167, MASK).status == RIGHT
     assert exercises.check_void_share(0.17, MASK).status == WRONG
+
+
+def test_the_seventh_patient_looks_well_at_first():
+    own = exercises.seventh_patient(FRAMES).merge(FRAMES, on=["image", "mask"])
+    assert own["image"].tolist() == sorted(FRAMES["image"])[:8]
 
 
 def test_each_of_several_worst_classes_is_right():
