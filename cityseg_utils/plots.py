@@ -355,12 +355,17 @@ def trade_off(
 
 
 def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Plot accuracy against confidence, a line for each table of `analysis.Calibration`."""
+    """Plot accuracy against confidence, a line for each table of `analysis.Calibration`.
+
+    A circle round each point says by its area which share of the pixels is so confident.
+    """
     figure, axis = plt.subplots(figsize=(5, 4))
     axis.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as sure as right")
     for (name, table), style in zip(tables.items(), cycle(STYLES), strict=False):
         known = table.dropna()
-        axis.plot(known["confidence"], known["accuracy"], style, label=literal(name))
+        where = known["confidence"], known["accuracy"]
+        [line] = axis.plot(*where, style, markersize=4, label=literal(name))
+        axis.scatter(*where, s=600 * known["share"], color=line.get_color(), alpha=0.3)
     axis.set(xlim=(0, 1), ylim=(0, 1))
     _name(axis, "confidence", "accuracy", title)
     axis.legend()

@@ -34,7 +34,8 @@ def seeds_of(names):
 
 
 def calibrations(names):
-    return {name: pd.DataFrame({"confidence": [0.5], "accuracy": [0.5]}) for name in names}
+    table = pd.DataFrame({"confidence": [0.5, 0.9], "accuracy": [0.5, 0.8], "share": [0.1, 0.9]})
+    return dict.fromkeys(names, table)
 
 
 def matrix_of(names):
@@ -108,6 +109,9 @@ def test_no_table_is_left_out_of_a_reliability_diagram():
     drawn = [line for line in axis.lines if line.get_label() in names]
     assert [line.get_label() for line in drawn] == names
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 8
+    for circles in axis.collections:  # the area tells the share
+        small, large = circles.get_sizes()
+        assert large == pytest.approx(9 * small)
 
 
 def test_rows_of_one_name_stay_two():
