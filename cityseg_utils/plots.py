@@ -131,13 +131,14 @@ def pairs(
     masks: Sequence[np.ndarray],
     scheme: ClassScheme,
     names: Sequence[str] | None = None,
+    title: str = "labels",
 ) -> Figure:
     """Show photographs, their labels and both together, with a legend by name."""
     lines = [
         (image, scheme.colorize(mask), overlay(image, mask, scheme))
         for image, mask in zip(images, masks, strict=True)
     ]
-    return add_legend(grid(lines, ["image", "labels", "both"], names), scheme, masks)
+    return add_legend(grid(lines, ["image", title, "both"], names), scheme, masks)
 
 
 def predictions(

@@ -114,6 +114,13 @@ def test_no_table_is_left_out_of_a_reliability_diagram():
         assert large == pytest.approx(9 * small)
 
 
+def test_what_a_mask_is_stands_over_it():
+    two = ClassScheme("ab", ("a", "b"), ((1, 1, 1), (2, 2, 2)), (0, 1))
+    image, mask = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    figure = plots.pairs([image], [mask], two, title="prediction")
+    assert [axis.get_title() for axis in figure.axes] == ["image", "prediction", "both"]
+
+
 def test_rows_of_one_name_stay_two():
     figure = plots.bars(pd.Series([1.0, 2.0], ["a", "a"]), "twice")
     assert sorted(bar.get_y() for bar in figure.axes[0].patches) == pytest.approx([-0.4, 0.6])

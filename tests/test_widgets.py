@@ -91,9 +91,14 @@ def test_the_index_stays_within_the_images():
     assert (viewer.index, viewer.frame["index"]) == (0, 0)
 
 
-@pytest.mark.parametrize("layers", ["image", "truth", "both"])
+@pytest.mark.parametrize("layers", ["image", "truth", "prediction", "both"])
 def test_the_twin_is_a_picture_with_the_same_content(layers):
-    maps = {"image": (None, None), "truth": ([MASK], None), "both": ([MASK], [MASK])}[layers]
+    maps = {
+        "image": (None, None),
+        "truth": ([MASK], None),
+        "prediction": (None, [MASK]),
+        "both": ([MASK], [MASK]),
+    }[layers]
     viewer = widgets.view([IMAGE], *maps, CITYSCAPES, names=["costs $5 and $6"])
     data, metadata = viewer._repr_mimebundle_()
     assert {"image/jpeg", "text/plain", "application/vnd.jupyter.widget-view+json"} <= set(data)

@@ -160,7 +160,9 @@ class MaskViewer(Twinned):
         if len(known) == 2:
             figure = plots.predictions([image], *([mask] for mask in known.values()), self.scheme)
         elif known:
-            figure = plots.pairs([image], list(known.values()), self.scheme)
+            [(kind, mask)] = known.items()
+            title = "labels" if kind == "truth" else kind
+            figure = plots.pairs([image], [mask], self.scheme, title=title)
         else:
             figure = plots.grid([[image]], [""])
         figure.suptitle(plots.literal(self.names[self.index]), y=1.02, va="bottom", fontsize=10)
