@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cityseg_utils import exercises
+from cityseg_utils import exercises, studies
 from cityseg_utils.exercises import RIGHT, UNTOUCHED, WRONG
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
@@ -586,6 +586,16 @@ def test_the_verdict_reads_as_one_line():
 def test_rounding_to_three_decimals_is_right():
     assert exercises.check_void_share(0.167, MASK).status == RIGHT
     assert exercises.check_void_share(0.17, MASK).status == WRONG
+
+
+def test_each_patient_of_the_clinic_has_curves_and_a_picture():
+    curves = pd.read_csv(studies.RESULTS / "clinic.csv")
+    patients = ["healthy", *exercises.CLINIC]
+    assert curves["patient"].unique().tolist() == patients
+    sheet = cv2.imread(str(studies.RESULTS / "clinic.png"), cv2.IMREAD_UNCHANGED)
+    assert sheet.shape == (256 * len(patients), 2 * 512)
+    learned_void = [(row == VOID).any() for row in np.vsplit(sheet, len(patients))]
+    assert [patients[k] for k in np.flatnonzero(learned_void)] == ["E"]
 
 
 def test_the_seventh_patient_looks_well_at_first():
