@@ -159,6 +159,7 @@ ANSWERS = [
         ),
         [
             exercises.seventh_patient(FRAMES),
+            FRAMES.assign(mask=FRAMES["mask"].where(FRAMES.index > 0)),
             FRAMES.assign(mask=FRAMES["mask"].to_numpy()[::-1]),
             FRAMES.iloc[1:],
             pd.concat([FRAMES, FRAMES.iloc[:1]]),
@@ -598,9 +599,23 @@ def test_each_patient_of_the_clinic_has_curves_and_a_picture():
     assert [patients[k] for k in np.flatnonzero(learned_void)] == ["E"]
 
 
+@pytest.mark.parametrize("convention", exercises.CONVENTIONS[3:])
+def test_a_convention_with_two_names_has_both_for_every_pixel_value(convention):
+    image = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=-1)
+    verdicts = {
+        name: exercises.check_normalization(name, normalize(image, convention)).status
+        for name in exercises.CONVENTIONS
+    }
+    same = {"standard", "efficientnetb0"}
+    right = same if convention in same else {convention}
+    assert {name for name, status in verdicts.items() if status == RIGHT} == right
+
+
 def test_the_seventh_patient_looks_well_at_first():
-    own = exercises.seventh_patient(FRAMES).merge(FRAMES, on=["image", "mask"])
+    patient = exercises.seventh_patient(FRAMES)
+    own = patient.merge(FRAMES, on=["image", "mask"])
     assert own["image"].tolist() == sorted(FRAMES["image"])[:8]
+    assert sorted(patient["mask"]) == sorted(FRAMES["mask"])  # so it can be mended
 
 
 def test_each_of_several_worst_classes_is_right():
@@ -641,9 +656,17 @@ def test_a_choice_is_one_of_those_given():
         exercises.predict("Which wins?", "both", choices)
 
 
+def test_words_of_ones_own_are_not_called_wrong():
+    asked = exercises.predict("Which labels appear?", "19, 11")
+    assert repr(exercises.compare(asked, "11 and 19")).endswith("It came out: 11 and 19.")
+    asked = exercises.predict("Which class?", " Truck")
+    assert repr(exercises.compare(asked, "truck")).endswith("It came out: truck, as you said.")
+    assert repr(exercises.compare(exercises.predict("How many?", "3"), 3)).endswith("as you said.")
+
+
 def test_the_fold_shows_what_was_typed_and_runs_nothing_of_it():
     html = exercises.compare(exercises.predict("<b>?", "<script>"), "a & b")._repr_html_()
     assert html == (
         "<details><summary>&lt;b&gt;? You said: &lt;script&gt;.</summary>"
-        "<p>It came out: a &amp; b; you said otherwise.</p></details>"
+        "<p>It came out: a &amp; b.</p></details>"
     )
