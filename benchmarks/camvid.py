@@ -12,7 +12,7 @@ elsewhere: then it draws streets and learns from them before. The third trains l
 was done, and writes a PNG of CamVid's label values (0 sky to 10 bicyclist) for every picture of a
 folder, at its own size; if that folder has its masks beside it, as CamVid's test has, it prints the
 score, too. The fourth is how the recipe was chosen: one drive is left out of train and scored, val
-is not looked at. ``--without 0016E5`` leaves out the drive in whose middle val lies, and scores
+is not looked at. ``--without 0016E5`` leaves out the drive that val was cut out of, and scores
 val: what is lost tells how much of val's score is owed to its neighbours in train. What is scored
 goes to ``camvid_hour.csv``. All go on where they were stopped.
 """
