@@ -2,7 +2,8 @@
 
     python benchmarks/drawing.py
 
-Prints the time of 200 scenes of 512 x 256 with all cores, and of one scene of each size with one.
+Prints the time of 200 scenes of 512 x 256 with all cores, of one scene of each size with one, and
+of a frame of a drive.
 """
 
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 
 from cityseg_utils import minicity
+from cityseg_utils.minicity.drive import drive
 
 
 def seconds(action) -> float:
@@ -37,6 +39,8 @@ def main() -> None:
                 f"{size[1]} x {size[0]}, one core: {drawing / number:.2f} s a scene, "
                 f"{drawing / writing:.1f} times as long as encoding its files"
             )
+    driving = seconds(lambda: list(drive(frames=100)))
+    print(f"a drive of 512 x 256, one core: {100 / driving:.1f} frames a second")
 
 
 if __name__ == "__main__":

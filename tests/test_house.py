@@ -35,6 +35,7 @@ FLOORS = {
     "minicity.measure": 0.35,
     "minicity": 0.4,
     "minicity.__main__": 0.5,
+    "minicity.drive": 0.5,
     "identity": 0.2,
     "layouts": 0.8,
     "own": 0.9,

@@ -2,7 +2,8 @@
 
 ``catalogue`` says what a city is made of, ``street`` lays out a street and sets things into it,
 ``geometry`` brings metres to pixels, ``painting`` turns shapes into a picture and its labels; this
-module writes the data set. ``python -m cityseg_utils.minicity.measure`` measures it.
+module writes the data set. ``python -m cityseg_utils.minicity.measure`` measures it, and ``drive``
+lets the camera move.
 """
 
 import hashlib

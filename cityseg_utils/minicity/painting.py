@@ -67,12 +67,15 @@ def paint(scene: Scene) -> np.ndarray:
     height, width = scene.size
     rng = np.random.default_rng((*scene.seed, 1))
     noise = _noise(rng, 256)
+    if scene.ride.frame is not None:  # leaves stay as they are, grain and noise do not
+        rng = np.random.default_rng((*scene.seed, 1, scene.ride.frame))
     canvas = np.zeros((height, width, 4), np.uint8)  # RGB, and how strongly texture shows
     for shape in scene.shapes:
         if shape.label is None:
             _darken(canvas, shape, scene)
         elif shape.leafy:
-            _leaves(canvas, shape, noise, rng)
+            still = scene.ride.frame is None
+            _leaves(canvas, shape, noise, rng if still else np.random.default_rng(shape.thing))
         else:
             for coat in shape.coats:
                 _fill(canvas, coat)
@@ -143,7 +146,8 @@ def _photograph(canvas: np.ndarray, scene: Scene, rng) -> np.ndarray:
     patches = cv2.resize(rng.normal(0, 5, (6, 12)).astype(np.float32), (width, height))
     grain = canvas[..., 3] / np.float32(255)
     picture = canvas[..., :3] + (texture * grain + patches * (grain > 0))[..., None]
-    exposure = np.float32(rng.uniform(*scene.light.exposure)) * np.float32(scene.light.tint)
+    light = rng if scene.ride.frame is None else np.random.default_rng((*scene.seed, 1))
+    exposure = np.float32(light.uniform(*scene.light.exposure)) * np.float32(scene.light.tint)
     picture = cv2.GaussianBlur(picture * exposure, (0, 0), 0.0009 * width)
     # A shoulder keeps highlights from clipping, as a camera's tone curve does.
     picture = np.where(picture > 200, 200 + 55 * np.tanh((picture - 200) / 55), picture)

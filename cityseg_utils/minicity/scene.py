@@ -2,11 +2,37 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from cityseg_utils.minicity.catalogue import RGB, City, Light
 from cityseg_utils.minicity.geometry import Camera
+
+FIXED, FAR_AWAY, GROUND, FIRST = 0, 1, 2, 3  # what a shape belongs to; FIRST: the first thing
+
+
+@dataclass(frozen=True)
+class Ride:
+    """How far a camera will drive along its street and has driven, in metres; none for a still."""
+
+    length: float = 0.0
+    travelled: float = 0.0
+    seconds: float = 0.0
+    speed: float = 0.0  # metres a second
+    frame: int | None = None
+
+
+STILL = Ride()
+
+
+class Spot(NamedTuple):
+    """Where a thing is on a ride, in metres, and how fast it goes our way, in metres a second."""
+
+    wall: bool  # does it go along the street?
+    across: float
+    ahead: float
+    speed: float
 
 
 @dataclass
@@ -31,6 +57,7 @@ class Shape:
     coats: list[Coat] = field(default_factory=list)
     leafy: float = 0.0
     density: float = 1.0
+    thing: int = FIXED
 
 
 @dataclass
@@ -45,6 +72,9 @@ class Scene:
     rng: np.random.Generator
     camera: Camera
     has: set[str]  # the things and structures dealt to it
+    ride: Ride = STILL
+    spots: dict[int, Spot] = field(default_factory=dict)  # of the things, on a ride
+    thing: int = FIXED  # what the next shapes belong to
     shapes: list[Shape] = field(default_factory=list)
     _seen: bool = False
 
@@ -54,7 +84,7 @@ class Scene:
         height, width = self.size
         self._seen = right >= 0 and bottom >= 0 and left < width and top < height
         if self._seen:
-            self.shapes.append(Shape(label, outline, **leafy))
+            self.shapes.append(Shape(label, outline, **leafy, thing=self.thing))
         if color is not None:
             self.paint(outline, color, ahead, grain)
 
@@ -63,7 +93,7 @@ class Scene:
         if not self._seen or not len(polygons):
             return
         polygons = list(polygons) if np.ndim(polygons[0]) == 2 else [polygons]
-        clear, sky = math.exp(-ahead / self.light.visibility), self.light.sky[1]
+        clear, sky = math.exp(-max(ahead, 0) / self.light.visibility), self.light.sky[1]
         color = tuple(clear * c + (1 - clear) * s for c, s in zip(color, sky, strict=True))
         self.shapes[-1].coats.append(Coat(polygons, color, grain * clear))
 

@@ -1,19 +1,23 @@
 """Lays out a street of a city and sets its things into it, from far to near."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cityseg_utils.minicity import things
 from cityseg_utils.minicity.catalogue import CITIES, LIGHTS, STRUCTURES, THINGS, VEHICLES
-from cityseg_utils.minicity.geometry import FAR, Camera, box, disc
-from cityseg_utils.minicity.scene import Scene
+from cityseg_utils.minicity.geometry import FAR, NEAR, Camera, box, disc
+from cityseg_utils.minicity.scene import FAR_AWAY, FIRST, FIXED, GROUND, STILL, Ride, Scene, Spot
 
 _IRRATIONAL = np.sqrt([n for n in range(2, 240) if all(n % d for d in range(2, n))])
 EXTRAS = (7, 9)  # fewest and most labels, in a scene, of those that some scenes lack
 TWO_LABELS = {"cyclist": 2, "motorcyclist": 2, "train": 2}  # riders, and the rail track
 BLACK, WHITE = (0, 0, 0), np.array((222, 222, 220))
+# How fast traffic is on a ride, in parts of the camera's speed.
+AHEAD_OF_US = 1.1
+MOVING = dict.fromkeys((("bus",), ("truck",), ("train",), ("motorcyclist",)), AHEAD_OF_US)
+MOVING[("cyclist",)] = 0.55
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Street:
         """Where the tram runs, if there is one."""
         return -0.45 * self.road
 
+    def seen_after(self, metres: float) -> "Street":
+        """Return the street as a camera sees it that has driven so far."""
+        return replace(self, gaps=tuple((s, a - metres, b - metres) for s, a, b in self.gaps))
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -46,6 +54,21 @@ class Placed:
     draw: Callable
     rest: tuple
     layer: int = 2  # 0: the line of houses, 1: right before it, 2: all else
+    number: int = FIRST
+
+    @property
+    def is_wall(self) -> bool:
+        """Whether it goes along the street, up to the first of the rest."""
+        return self.draw in (things.house, things.barrier)
+
+    def seen_after(self, ride: Ride, speed: float) -> "Placed | None":
+        """Return the thing as a camera sees it on its ride, or None where that is not at all."""
+        metres = ride.travelled - speed * ride.seconds
+        end = self.rest[0] if self.is_wall else self.ahead - 0.8
+        if end - metres < NEAR or self.ahead - metres > FAR:
+            return None
+        rest = (end - metres, *self.rest[1:]) if self.is_wall else self.rest
+        return replace(self, ahead=self.ahead - metres, rest=rest)
 
 
 def deal(seed: tuple[int, int, int], clutter: float) -> set[str]:
@@ -66,25 +89,68 @@ def deal(seed: tuple[int, int, int], clutter: float) -> set[str]:
 
 
 def make_scene(
-    city: str, seed: tuple[int, int, int], size: tuple[int, int], clutter: float = 1.0
+    city: str,
+    seed: tuple[int, int, int],
+    size: tuple[int, int],
+    clutter: float = 1.0,
+    ride: Ride = STILL,
 ) -> Scene:
-    """Draw one street of `city`; equal arguments give equal scenes."""
+    """Draw one street of `city`; equal arguments give equal scenes.
+
+    On a `ride` of some length the street goes on for so long; it begins as the still does.
+    """
     rng = np.random.default_rng(seed)
     look, has = CITIES[city], deal(seed, clutter)
     light = LIGHTS[str(rng.choice(list(look.lights), p=list(look.lights.values())))]
     street = _plan(rng, has)
     lane = (street.road - 2.1 * street.parked[1]) * rng.uniform(0.25, 0.55)
     sun, camera = rng.uniform(-1, 1), Camera(size, rng, lane)
-    scene = Scene(size, seed, look, light, sun, rng, camera, has)
+    scene = Scene(size, seed, look, light, sun, rng, camera, has, ride=ride, thing=FAR_AWAY)
     _backdrop(scene)
-    _ground(scene, street)
+    scene.thing = GROUND
+    _ground(scene, street.seen_after(ride.travelled))
     placed = [*_built(scene, street), *_planted(scene, street), *_set(scene, street, clutter)]
+    if ride.length:
+        placed = _ridden_past(scene, placed)
     _shadows(scene, placed)
     # Seen from the road, nothing on it or on the sidewalk is ever behind the line of houses.
     for thing in sorted(placed, key=lambda thing: (thing.layer, -thing.ahead)):
+        if ride.length:
+            scene.thing = thing.number
+            scene.rng = np.random.default_rng((*seed, thing.number))  # looks the same next time
         thing.draw(scene, thing.ahead, thing.across, *thing.rest)
+    scene.thing = FIXED
     _own_car(scene)
     return scene
+
+
+def _stretches(scene, metres: float) -> np.ndarray:
+    """Return where on a ride what fills so many metres of a still begins again; 0 for a still."""
+    length = scene.ride.length
+    return np.arange(0, length + metres if length else 1, metres)
+
+
+def _ridden_past(scene, placed: list[Placed]) -> list[Placed]:
+    """Return what is in view on a ride, where it is by now."""
+    ride, now = scene.ride, []
+    walks = np.random.default_rng((*scene.seed, 0)).choice([-1.3, 1.3], len(placed))
+    for number, (thing, walk) in enumerate(zip(placed, walks, strict=True), FIRST):
+        if thing.rest[:1] == ("unlabeled",):  # it stands on the road, to be seen from far only
+            continue
+        ours = thing.across > 0 or thing.rest[:1] == ("train",)
+        if thing.draw is things.car:  # none that crosses
+            thing = replace(thing, draw=things.vehicle, rest=("car", 0.0 if ours else np.pi))
+            speed = AHEAD_OF_US * ride.speed if ours else -ride.speed
+        elif thing.draw is things.person:
+            speed = walk
+        elif thing.rest[:1] in MOVING:
+            speed = MOVING[thing.rest[:1]] * ride.speed * (1 if ours else -1)
+        else:
+            speed = 0.0
+        if seen := thing.seen_after(ride, speed):
+            now.append(replace(seen, number=number))
+            scene.spots[number] = Spot(seen.is_wall, seen.across, seen.ahead, speed)
+    return now
 
 
 def _plan(rng, has) -> Street:
@@ -137,7 +203,9 @@ def _ground(scene, street):
     walk = camera.ground(-street.line - 1, street.line + 1, 1, FAR)
     scene.add("sidewalk", walk, stone, 15, 0.3)
     sides = (-street.line, -street.road), (street.road, street.line)
-    joints = [camera.ground(*s, z, z + 0.06) for z in np.arange(4, 26, 1.6) for s in sides]
+    gone = scene.ride.travelled
+    tiles = np.arange(4, 26, 1.6) - gone % 1.6
+    joints = [camera.ground(*s, z, z + 0.06) for z in tiles for s in sides]
     scene.paint(joints, stone * 0.8, 12)
     for side, near, far in street.gaps:
         strip = camera.ground(0, side * 70, near + 1.5, far - 1.5)
@@ -147,33 +215,36 @@ def _ground(scene, street):
         ends = [2.0, *(z for s, *gap in street.gaps if s == side for z in gap), FAR]
         for near, far in zip(ends[::2], ends[1::2], strict=True):
             scene.add("terrain", camera.ground(inner, outer, near, far), grass, near + 9, 0.9)
-    for near in rng.uniform(7, 40, 3) if "ground" in has else ():  # driveways
-        side, far = rng.choice([-1, 1]), near + rng.uniform(3, 7)
-        drive = camera.ground(side * street.road, side * street.line, near, far)
-        scene.add("ground", drive, stone * 0.82 + rng.uniform(-9, 9, 3), near, 0.7)
+    for start in _stretches(scene, 36) - gone if "ground" in has else ():
+        for near in start + rng.uniform(7, 40, 3):  # driveways
+            side, far = rng.choice([-1, 1]), near + rng.uniform(3, 7)
+            drive = camera.ground(side * street.road, side * street.line, near, far)
+            scene.add("ground", drive, stone * 0.82 + rng.uniform(-9, 9, 3), near, 0.7)
     kerb = camera.ground(-street.road - 0.18, street.road + 0.18, 1, FAR)
     scene.add("sidewalk", kerb, stone * 1.12, 15)
     scene.add("road", camera.ground(-street.road, street.road, 0, FAR), asphalt, 12, 0.35)
     _wear(scene, street, asphalt)
     if "parking" in has:
-        side, near = rng.choice([-1, 1]), rng.uniform(10, 25)
+        side, near = rng.choice([-1, 1]), rng.uniform(10, 25) - gone
         bay = camera.ground(side * street.road, side * (street.road - 2.2), near, near + 22)
         scene.add("parking", bay, asphalt * 1.16, 15, 0.6)
     if "train" in has:
-        bed = camera.ground(street.track - 1.1, street.track + 1.1, 9, FAR)
+        start = 9 - gone
+        bed = camera.ground(street.track - 1.1, street.track + 1.1, start, FAR)
         scene.add("rail track", bed, asphalt * 1.05, 25)
         for x in (street.track - 0.72, street.track + 0.72):
-            scene.paint(camera.ground(x - 0.05, x + 0.05, 9, FAR), (72, 70, 72), 25)
+            scene.paint(camera.ground(x - 0.05, x + 0.05, start, FAR), (72, 70, 72), 25)
     _markings(scene, street)
 
 
 def _wear(scene, street, asphalt):
     """Paint patches, seams and gutters, so that a road is not one colour."""
     camera, rng, half = scene.camera, scene.rng, street.road
-    for _ in range(rng.integers(3, 8)):
-        x, z, long = rng.uniform(-half, half), rng.uniform(4, 40), rng.uniform(1, 9)
-        patch = camera.ground(x, min(x + rng.uniform(0.6, 2.5), half), z, z + long)
-        scene.paint(patch, asphalt * rng.uniform(0.84, 1.12), z, 0.4)
+    for start in _stretches(scene, 36) - scene.ride.travelled:
+        for _ in range(rng.integers(3, 8)):
+            x, z, long = rng.uniform(-half, half), start + rng.uniform(4, 40), rng.uniform(1, 9)
+            patch = camera.ground(x, min(x + rng.uniform(0.6, 2.5), half), z, z + long)
+            scene.paint(patch, asphalt * rng.uniform(0.84, 1.12), z, 0.4)
     for x in rng.uniform(-half, half, 3):
         scene.paint(camera.ground(x, x + 0.06, 3, 50), asphalt * 0.72, 12)
     for x in (-half + 0.15, half - 0.15):
@@ -184,12 +255,14 @@ def _markings(scene, street):
     """Paint dashes, a pedestrian crossing with its stop line, and the edges of side streets."""
     camera, rng, half = scene.camera, scene.rng, street.road
     white = WHITE * rng.uniform(0.72, 0.98)
-    starts = np.arange(3, FAR, 6) + rng.uniform(0, 6)
+    starts = np.arange(3, FAR, 6) + rng.uniform(0, 6) - scene.ride.travelled % 6
     for x in ((0,) if half < 6 else (-half / 3, half / 3)) if rng.random() < 0.85 else ():
         dashes = [camera.ground(x - 0.07, x + 0.07, z, z + 3) for z in starts]
         scene.paint(dashes, white, 14)
-    if rng.random() < 0.35:
-        z = rng.uniform(9, 34)
+    for start in _stretches(scene, 40) - scene.ride.travelled:
+        if rng.random() >= 0.35:
+            continue
+        z = start + rng.uniform(9, 34)
         bars = np.arange(-half + 0.4, half - 0.6, 1.0)
         scene.paint([camera.ground(x, x + 0.5, z, z + 3) for x in bars], white, z)
         scene.paint(camera.ground(0.1, half - 0.3, z - 1.6, z - 1.2), white, z)
@@ -207,7 +280,7 @@ def _built(scene, street) -> Iterator[Placed]:
     kinds = [kind for kind in ("fence", "wall") if kind in has] or ["hedge"]
     for side in (-1, 1):
         ahead = 2.5
-        while ahead < FAR:
+        while ahead < FAR + scene.ride.length:
             end = ahead + rng.uniform(7, 20)
             for s, near, far in street.gaps:
                 if s == side and near < end and far > ahead:
@@ -236,13 +309,14 @@ def _planted(scene, street) -> Iterator[Placed]:
     for side in (-1, 1):
         alley = rng.random() < 0.55
         step = scene.city.trees * (1.1 if alley else 2.6)
-        for z in np.arange(rng.uniform(7, 7 + step), 90, step):
+        for z in np.arange(rng.uniform(7, 7 + step), 90 + scene.ride.length, step):
             ahead = max(z + rng.normal(0, 0.08 * step), 6)
             off = 0.8 if alley else rng.uniform(0.8, street.verge + street.walk)
             yield Placed(ahead, side * (street.road + off), things.tree, (1.0,))
-        for _ in range(rng.integers(0, 4)):
-            across = side * (street.line + rng.uniform(4, 12))
-            yield Placed(rng.uniform(12, 80), across, things.tree, (1.35,), 0)
+        for start in _stretches(scene, 68):
+            for _ in range(rng.integers(0, 4)):
+                across = side * (street.line + rng.uniform(4, 12))
+                yield Placed(start + rng.uniform(12, 80), across, things.tree, (1.35,), 0)
 
 
 def _set(scene, street, clutter) -> Iterator[Placed]:
@@ -258,17 +332,22 @@ def _set(scene, street, clutter) -> Iterator[Placed]:
 
     for name, thing in THINGS.items():
         low, high = thing.number
+        # On a ride the rare ones come once; what comes towards us must come from twice as far.
+        starts = _stretches(scene, 60 if thing.where != "lane" else 30)[
+            : 1 if thing.chance < 0.3 else None
+        ]
         number = round(int(rng.integers(low, high + 1)) * clutter) or int(low > 0)
-        for _ in range(number if name in scene.has else 0):
+        for start in np.repeat(starts, number if name in scene.has else 0):
             near, far = thing.depth
-            ahead = near * (far / near) ** rng.random()  # as many per doubling of the distance
+            # As many per doubling of the distance.
+            ahead = float(start) + near * (far / near) ** rng.random()
             across = _across(rng, street, thing.where, rng.choice([-1, 1]))
             length = VEHICLES[name].length if name in VEHICLES else 5.0
             if thing.where not in ("lane", "track", "parked") or free(across, ahead, length):
                 yield Placed(ahead, across, things.DRAW[name], (name,))
     for side in (-1, 1):
         z = rng.uniform(5, 14)
-        while street.parked[side > 0] and z < 75:
+        while street.parked[side > 0] and z < 75 + scene.ride.length:
             across = side * (street.road - 1.05 + rng.normal(0, 0.08))
             if rng.random() < 0.72 * min(1.3, clutter) and free(across, z, 4.5):
                 turn = np.pi if side < 0 and rng.random() < 0.8 else 0.0

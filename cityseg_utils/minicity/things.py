@@ -5,6 +5,7 @@ it is wanted. Chance is drawn in the same order whatever the size of the picture
 """
 
 import itertools
+import math
 
 import numpy as np
 
@@ -237,6 +238,7 @@ def person(scene, ahead, across, name, lift=0.0):
     """Draw someone on foot, or a rider, who sits so many metres higher."""
     camera, rng = scene.camera, scene.rng
     tall, stride = rng.uniform(1.5, 1.88), rng.uniform(0.06, 0.3)
+    stride *= abs(math.cos(5 * scene.ride.seconds)) if name == "pedestrian" else 1
     coat = rng.uniform(20, 170) + rng.normal(0, 28, 3)
     legs = rng.uniform(18, 90) + rng.normal(0, 10, 3)
     skin = np.array((206, 164, 138)) * rng.uniform(0.5, 1.05)
