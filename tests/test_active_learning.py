@@ -5,10 +5,11 @@ import shutil
 import numpy as np
 import pytest
 
-from cityseg_utils import active_learning, annotations, models, storage
+from cityseg_utils import active_learning, annotations, models, recipes, storage
 from cityseg_utils.active_learning import STRATEGIES, Pool, Seen
 from cityseg_utils.annotations import UNLABELLED, AnswerLog
 from cityseg_utils.labels import VOID, ClassScheme
+from cityseg_utils.preprocessing import read_image
 from cityseg_utils.recipes import Recipe
 
 SCHEME = ClassScheme("tiny", ("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), (7, 9, 11), (0,))
@@ -161,3 +162,30 @@ def test_a_campaign_goes_on_where_it_was_and_its_first_round_is_that_of_all(pair
     there = set(runs.iterdir())
     assert run("random", "another", 1)[1].answers == log.answers[:12]
     assert set(runs.iterdir()) == there  # and is trained once
+
+
+class Says:
+    """Somebody who gives every pixel the same label."""
+
+    def __init__(self, label: int):
+        self.label = label
+
+    def answer(self, frame, pixels):
+        return annotations.Answer(frame, pixels, self.label)
+
+
+def test_what_is_answered_is_what_is_learned(pairs, tmp_path):
+    image = np.stack([read_image(path, (32, 32)) for path in pairs["image"]]) / np.float32(255)
+    found = {}
+    for label in (0, 1):
+        pool = Pool(pairs, SCHEME, (32, 32), AnswerLog(tmp_path / f"{label}.jsonl", SCHEME))
+        look, rng = active_learning.blindly(3, (32, 32)), np.random.default_rng(0)
+        pool.ask(Says(label), pool.questions(STRATEGIES["random"], 20, look, rng))
+        learned = recipes.train(
+            RECIPE.but(steps=30, average=0, learning_rate=5e-3),
+            pool.write(tmp_path / f"{label}"),
+            SCHEME,
+        )
+        found[label] = learned.model.predict(image, verbose=0).mean(axis=(0, 1, 2))
+    assert found[0][0] > 0.5 > found[1][0]
+    assert found[1][1] > 0.5 > found[0][1]
