@@ -16,8 +16,6 @@ from cityseg_utils.minicity.drive import drive, film, flicker
 from cityseg_utils.minicity.geometry import Camera
 from cityseg_utils.minicity.scene import Spot
 
-SIZE = (64, 128)
-
 
 @pytest.fixture(scope="module")
 def frames():
@@ -38,6 +36,13 @@ def test_labels_are_what_the_official_tool_draws(frames, tmp_path):
         json2labelImg(str(tmp_path / "polygons.json"), str(tmp_path / "official.png"))
         official = np.asarray(Image.open(tmp_path / "official.png"))
         np.testing.assert_array_equal(frame.labels, official)
+
+
+def test_the_own_car_and_the_borders_of_the_picture_stay_where_they_are():
+    frames = list(drive("elmsund", 8, (64, 128), seed=0))
+    fixed = [np.isin(frame.labels, (1, 2, 3)) for frame in frames]
+    assert (frames[0].labels == 2).any()
+    assert all((mask == fixed[0]).all() for mask in fixed)
 
 
 def test_pictures_fit_their_labels(frames):

@@ -14,10 +14,8 @@ _IRRATIONAL = np.sqrt([n for n in range(2, 240) if all(n % d for d in range(2, n
 EXTRAS = (7, 9)  # fewest and most labels, in a scene, of those that some scenes lack
 TWO_LABELS = {"cyclist": 2, "motorcyclist": 2, "train": 2}  # riders, and the rail track
 BLACK, WHITE = (0, 0, 0), np.array((222, 222, 220))
-# How fast traffic is on a ride, in parts of the camera's speed.
-AHEAD_OF_US = 1.1
-MOVING = dict.fromkeys((("bus",), ("truck",), ("train",), ("motorcyclist",)), AHEAD_OF_US)
-MOVING[("cyclist",)] = 0.55
+# How fast traffic is on a ride, in parts of the camera's speed: it keeps its distance.
+MOVING = {**dict.fromkeys(("car", "bus", "truck", "train", "motorcyclist"), 1.1), "cyclist": 0.55}
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,8 @@ def make_scene(
             scene.thing = thing.number
             scene.rng = np.random.default_rng((*seed, thing.number))  # looks the same next time
         thing.draw(scene, thing.ahead, thing.across, *thing.rest)
+    if ride.length:
+        scene.rng = np.random.default_rng((*seed, FIXED))
     scene.thing = FIXED
     _own_car(scene)
     return scene
@@ -137,16 +137,16 @@ def _ridden_past(scene, placed: list[Placed]) -> list[Placed]:
     for number, (thing, walk) in enumerate(zip(placed, walks, strict=True), FIRST):
         if thing.rest[:1] == ("unlabeled",):  # it stands on the road, to be seen from far only
             continue
-        ours = thing.across > 0 or thing.rest[:1] == ("train",)
-        if thing.draw is things.car:  # none that crosses
-            thing = replace(thing, draw=things.vehicle, rest=("car", 0.0 if ours else np.pi))
-            speed = AHEAD_OF_US * ride.speed if ours else -ride.speed
-        elif thing.draw is things.person:
+        name = thing.rest[0] if thing.rest else None
+        ours = thing.across > 0 or name == "train"
+        if thing.draw is things.person:
             speed = walk
-        elif thing.rest[:1] in MOVING:
-            speed = MOVING[thing.rest[:1]] * ride.speed * (1 if ours else -1)
+        elif name in MOVING and thing.draw is not things.vehicle:  # those are parked
+            speed = MOVING[name] * ride.speed * (1 if ours else -1)
         else:
             speed = 0.0
+        if thing.draw is things.car:  # none that crosses
+            thing = replace(thing, draw=things.vehicle, rest=("car", 0.0 if ours else np.pi))
         if seen := thing.seen_after(ride, speed):
             now.append(replace(seen, number=number))
             scene.spots[number] = Spot(seen.is_wall, seen.across, seen.ahead, speed)
@@ -332,7 +332,7 @@ def _set(scene, street, clutter) -> Iterator[Placed]:
 
     for name, thing in THINGS.items():
         low, high = thing.number
-        # On a ride the rare ones come once; what comes towards us must come from twice as far.
+        # On a ride the rare ones come once, and traffic is dense, as it moves away or past us.
         starts = _stretches(scene, 60 if thing.where != "lane" else 30)[
             : 1 if thing.chance < 0.3 else None
         ]
