@@ -39,7 +39,7 @@ def test_labels_are_what_the_official_tool_draws(frames, tmp_path):
 
 
 def test_the_own_car_and_the_borders_of_the_picture_stay_where_they_are():
-    frames = list(drive("elmsund", 8, (64, 128), seed=0))
+    frames = list(drive("elmsund", 8, (128, 256), seed=0, speed=40))
     fixed = [np.isin(frame.labels, (1, 2, 3)) for frame in frames]
     assert (frames[0].labels == 2).any()
     assert all((mask == fixed[0]).all() for mask in fixed)
