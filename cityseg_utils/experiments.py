@@ -3,7 +3,6 @@
 import os
 import pickle
 import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -133,7 +132,7 @@ def _do(todo: list, cells: dict, results: Path, jobs: int, show: Callable, comma
                     try:
                         row = future.result()
                         _note(results, row | ({"command": command} if command else {}))
-                        shutil.rmtree(cell.folder, ignore_errors=True)
+                        storage.remove_whole(cell.folder)
                     finally:
                         _release(lock)
         except BaseException:  # one has failed, or all are interrupted; their states are kept

@@ -4,7 +4,6 @@ Sizes are (height, width).
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ class Frames:
             if self._on_disk is None:
                 folder = storage.home() / "data" / "cache" / self.digest
                 if folder.is_dir() and not _is_as_written(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    storage.remove_whole(folder)
                 if not folder.is_dir():
                     self._write_disk(folder)
                 shape = (len(self), *self.size)

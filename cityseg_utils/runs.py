@@ -113,7 +113,7 @@ class RunFolder:
             (temporary / "history.csv").write_text(history.to_csv())
             (temporary / "noted.json").write_text(json.dumps(noted))
         for old in before:
-            shutil.rmtree(old, ignore_errors=True)
+            storage.remove_whole(old)
 
     def restore_state(self, checkpoint) -> tuple[dict, pd.DataFrame] | None:
         """Give a checkpoint's variables the values of the last state; None if there is none.
@@ -143,7 +143,7 @@ class RunFolder:
     def forget_states(self) -> None:
         """Remove what there is to go on from."""
         for state in self._states():
-            shutil.rmtree(state, ignore_errors=True)
+            storage.remove_whole(state)
 
     def _states(self) -> list[Path]:
         """Return the states that were written whole, oldest first."""

@@ -8,7 +8,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -365,9 +365,20 @@ def write_whole(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary.parent, ignore_errors=True)
 
 
+def remove_whole(folder: Path) -> None:
+    """Remove a folder, if it is there, so that it is never seen half-removed, even when killed."""
+    _sweep(folder.parent)
+    with suppress(OSError):  # somebody else removes it, or nobody may
+        box = tempfile.mkdtemp(prefix=f"{_WRITING}{os.getpid()}-", dir=folder.parent)
+        try:
+            folder.replace(Path(box) / folder.name)
+        finally:
+            shutil.rmtree(box, ignore_errors=True)
+
+
 @cache
 def _sweep(folder: Path) -> None:
-    """Remove, once, what processes of this machine that are gone were writing into a folder."""
+    """Remove, once, what gone processes of this machine were writing or removing in a folder."""
     for left in folder.glob(f"{_WRITING}*-*"):
         owner = left.name.removeprefix(_WRITING).partition("-")[0]
         if owner.isdigit() and not _is_alive(int(owner)):

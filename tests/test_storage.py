@@ -421,3 +421,25 @@ with storage.write_whole(sys.argv[1]) as temporary:
         storage._sweep.cache_clear()
         storage.write_bytes(tmp_path / "two", b"whole")
         assert set(tmp_path.iterdir()) == mine | {tmp_path / "two"}
+
+
+def test_a_folder_is_never_seen_half_removed(tmp_path, run_python):
+    """Killed while its files go one by one, the removal has taken the name away before."""
+    code = """
+import os, shutil, signal, sys
+from pathlib import Path
+from cityseg_utils import storage
+shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+storage.remove_whole(Path(sys.argv[1]))
+"""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").touch()
+    run_python(code, folder, code=-9)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".writing-")
+    storage._sweep.cache_clear()
+    storage.remove_whole(folder)
+    assert not list(tmp_path.iterdir())
+    storage.remove_whole(tmp_path / "nowhere" / "folder")
+    assert not list(tmp_path.iterdir())
