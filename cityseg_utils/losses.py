@@ -57,12 +57,44 @@ class DiceLoss(tf.keras.losses.Loss):
     def call(self, y_true, y_pred):
         intersection, truth, prediction = soft_counts(y_true, y_pred)
         dice = 2 * intersection / (truth + prediction + EPSILON)
-        present = tf.cast(truth > 0, tf.float32)
-        classes = tf.reduce_sum(present)
-        return tf.math.divide_no_nan(tf.reduce_sum((1 - dice) * present), classes)
+        return _mean_of_present(1 - dice, truth)
 
     def get_config(self) -> dict:
         return {"name": self.name}
+
+
+@tf.keras.utils.register_keras_serializable("cityseg_utils")
+class TverskyLoss(tf.keras.losses.Loss):
+    """One minus the soft Tversky index, averaged as :class:`DiceLoss` does.
+
+    The index (Salehi et al., 2017) is ``I / (I + a * F + b * M)`` with the mass I that is right,
+    F of false alarms and M that is missed. With a = b = 0.5 it is Dice, with 1 the soft IoU; with
+    b > a misses cost more, as they do where a class is rare.
+
+    Parameters
+    ----------
+    false_alarms, misses : float
+        a and b.
+    """
+
+    def __init__(self, false_alarms: float = 0.3, misses: float = 0.7, name: str = "tversky_loss"):
+        super().__init__(name=name)
+        self.false_alarms, self.misses = false_alarms, misses
+
+    def call(self, y_true, y_pred):
+        intersection, truth, prediction = soft_counts(y_true, y_pred)
+        wrong = self.false_alarms * (prediction - intersection)
+        wrong += self.misses * (truth - intersection)
+        return _mean_of_present(1 - intersection / (intersection + wrong + EPSILON), truth)
+
+    def get_config(self) -> dict:
+        return {"false_alarms": self.false_alarms, "misses": self.misses, "name": self.name}
+
+
+def _mean_of_present(loss, truth):
+    """Return the mean over the classes that the batch holds; 0 if it is void."""
+    present = tf.cast(truth > 0, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(loss * present), tf.reduce_sum(present))
 
 
 @tf.keras.utils.register_keras_serializable("cityseg_utils")

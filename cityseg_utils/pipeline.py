@@ -177,6 +177,7 @@ def make_dataset(
     normalization: str = "unit",
     mix: Callable | None = None,
     unlabelled: bool = False,
+    read_size: Size | None = None,
 ) -> "Batches":
     """Build the input pipeline: load, resize, augment, batch, mix, normalise, one-hot, prefetch.
 
@@ -201,6 +202,8 @@ def make_dataset(
         As `augment`, but on a whole batch, such as `augmentation.CutMix`.
     unlabelled : bool
         Whether the frames are to be seen without masks, as those are that have none.
+    read_size : (height, width), optional
+        Of the frames that `augment` gets, default `size`, which they have afterwards.
 
     Returns
     -------
@@ -208,8 +211,10 @@ def make_dataset(
         A ``tf.data.Dataset`` of ``(N, H, W, 3) float32`` and one-hot ``(N, H, W, C) float32``, void
         all zeros, which knows its :class:`Source`.
     """
-    frames = Frames(pairs, scheme, size, cache, unlabelled)
-    return Batches(Source(frames, batch_size, augment, mix, shuffle, seed, normalization))
+    frames = Frames(pairs, scheme, read_size or size, cache, unlabelled)
+    return Batches(
+        Source(frames, tuple(size), batch_size, augment, mix, shuffle, seed, normalization)
+    )
 
 
 @dataclass(frozen=True)
@@ -219,13 +224,14 @@ class Source:
     Parameters
     ----------
     frames : Frames
-    batch_size, augment, mix, shuffle, seed, normalization
+    size, batch_size, augment, mix, shuffle, seed, normalization
         As for :func:`make_dataset`.
     limit : int, optional
         The most batches of an epoch.
     """
 
     frames: Frames
+    size: Size
     batch_size: int
     augment: Callable | None = None
     mix: Callable | None = None
@@ -256,12 +262,13 @@ class Source:
         identity.Unknown
             If it cannot be told what a function of the user's does.
         """
-        settings = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)[1:]}
+        settings = {x.name: getattr(self, x.name) for x in dataclasses.fields(self)[2:]}
         return {
             "frames": len(self.frames),
             "files": self.frames.digest,
             "classes": self.frames.scheme.name,
-            "size": list(self.frames.size),
+            "size": list(self.size),
+            "read size": list(self.frames.size),
             **{name: identity.describe(value) for name, value in settings.items()},
         }
 
@@ -331,6 +338,9 @@ class Source:
         image = tf.cast(image, tf.float32) / 255
         if self.augment is not None:
             image, mask = self.augment(image, mask, self._key(number, epoch))
+        if self.frames.size != self.size and image.shape[:2] != self.size:
+            image = tf.image.resize(image, self.size, "area")
+            mask = tf.image.resize(mask[..., None], self.size, "nearest")[..., 0]
         return image, mask, number, epoch
 
     def _finish(self, images, masks, numbers, epochs):

@@ -25,6 +25,7 @@ tf = load_tensorflow()
 
 LOSSES = (
     "dice",
+    "tversky",
     "cross-entropy",
     "cross-entropy + dice",
     "weighted cross-entropy",
@@ -47,7 +48,12 @@ _NUMBERS = (
     ("learning_rate seconds processor_seconds", "a number above 0", lambda x: 0 < x < math.inf),
     ("weight_decay repeat", "a number from 0", lambda x: 0 <= x < math.inf),
     ("average batch_norm_momentum", "from 0 to less than 1", lambda x: 0 <= x < 1),
-    ("size", "two whole numbers above 0", lambda x: len(x) == 2 and min(x) > 0 == sum(x) % 1),
+    ("largest_weight", "a number from 1", lambda x: 1 <= x < math.inf),
+    (
+        "size read_size",
+        "two whole numbers above 0",
+        lambda x: len(x) == 2 and min(x) > 0 == sum(x) % 1,
+    ),
 )
 
 
@@ -64,7 +70,10 @@ class Recipe:
         with the course; there is one of the small network, and an older one of U-Net with
         ResNet-34. If it has another last layer, that one starts at random.
     size : (height, width)
-        What frames are resized to before `augment`, and what the network is scored at.
+        What the network sees, and what it is scored at.
+    read_size : (height, width), optional
+        What frames are resized to before `augment`, default `size`. A crop out of a larger frame is
+        sharp; out of one of the network's own size it is blown up.
     augment, mix, batch_size
         As for `pipeline.make_dataset`.
     repeat : float
@@ -72,6 +81,8 @@ class Recipe:
         :func:`repeat_rare`.
     loss : str
         One of `LOSSES`.
+    largest_weight : float
+        Of a class, where the loss is weighted; see `losses.class_weights`.
     learning_rate, weight_decay : float
         Of Adam, or of AdamW (Loshchilov and Hutter, ICLR 2019) if there is decay.
     schedule : str
@@ -98,11 +109,13 @@ class Recipe:
     freeze_encoder: bool = False
     first_weights: Path | str | None = None
     size: Size = (128, 128)
+    read_size: Size | None = None
     augment: Callable | None = None
     mix: Callable | None = None
     batch_size: int = 8
     repeat: float = 0.0
     loss: str = "cross-entropy + dice"
+    largest_weight: float = 5.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     schedule: str = "cosine"
@@ -121,7 +134,7 @@ class Recipe:
         for names, kind, holds in _NUMBERS:
             for what in names.split():
                 value = getattr(self, what)
-                if value is None and what in ("batch_norm_momentum", *_BUDGETS):
+                if value is None and what in ("batch_norm_momentum", "read_size", *_BUDGETS):
                     continue
                 with suppress(TypeError):
                     if holds(value):
@@ -186,9 +199,13 @@ def rate(recipe: Recipe, progress: float) -> float:
 
 def make_loss(recipe: Recipe, pixels=None):
     """Return the Keras loss that a recipe names; `pixels` per class are for the weighted ones."""
-    weights = losses.class_weights(pixels) if "weighted" in recipe.loss else None
     if recipe.loss == "dice":
         return losses.DiceLoss()
+    if recipe.loss == "tversky":
+        return losses.TverskyLoss()
+    weights = None
+    if "weighted" in recipe.loss:
+        weights = losses.class_weights(pixels, recipe.largest_weight)
     entropy = losses.CrossEntropy(weights, focus=2.0 if recipe.loss == "focal" else 0.0)
     return losses.SumOfLosses([entropy, losses.DiceLoss()]) if "dice" in recipe.loss else entropy
 
@@ -376,6 +393,7 @@ def make_data(
         mix=recipe.mix,
         shuffle=shuffle,
         seed=seed,
+        read_size=recipe.read_size,
     )
 
 
@@ -396,7 +414,7 @@ def make_others(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme, seed: 
 
 def _plainly(recipe: Recipe) -> Recipe:
     """Return the recipe with the frames as they are."""
-    return recipe.but(augment=None, mix=None, repeat=0.0)
+    return recipe.but(augment=None, mix=None, repeat=0.0, read_size=None)
 
 
 def _loss_for(recipe: Recipe, pairs: pd.DataFrame, scheme: ClassScheme):

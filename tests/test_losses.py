@@ -8,7 +8,14 @@ from hypothesis.extra.numpy import arrays
 
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID
-from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses, class_weights, soft_counts
+from cityseg_utils.losses import (
+    CrossEntropy,
+    DiceLoss,
+    SumOfLosses,
+    TverskyLoss,
+    class_weights,
+    soft_counts,
+)
 
 tf = load_tensorflow()
 
@@ -19,6 +26,7 @@ LOSSES = [
     CrossEntropy(),
     CrossEntropy(WEIGHTS, 2.0),
     SumOfLosses([CrossEntropy(), DiceLoss()], [1, 0.5]),
+    TverskyLoss(),
 ]
 masks = arrays(np.uint8, (2, 4, 4), elements=st.sampled_from([*range(CLASSES), VOID]))
 logits = arrays(np.float32, (2, 4, 4, CLASSES), elements=st.floats(-4, 4, width=32))
@@ -88,6 +96,30 @@ def test_cross_entropy_equals_its_definition(mask, logits):
     p = softmax(logits)
     expected = cross_entropy_by_hand(mask, p)
     assert float(CrossEntropy()(encode(mask), p)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@given(masks, logits)
+@some
+def test_tversky_of_equal_weights_is_dice_and_of_ones_soft_iou(mask, logits):
+    truth, p = encode(mask), softmax(logits)
+    dice = float(DiceLoss()(truth, p))
+    assert float(TverskyLoss(0.5, 0.5)(truth, p)) == pytest.approx(dice, abs=1e-5)
+    labelled, losses = mask != VOID, []
+    for k in set(mask[labelled]):
+        t, q = (mask[labelled] == k).astype(np.float64), p[labelled][:, k].astype(np.float64)
+        losses.append(1 - (t * q).sum() / (t + q - t * q).sum())
+    iou = float(TverskyLoss(1, 1)(truth, p))
+    assert iou == pytest.approx(np.mean(losses) if losses else 0, abs=1e-5)
+
+
+def test_tversky_minds_misses_more_than_false_alarms():
+    """One pixel of class 1 among three of class 0: missed, or one too many of it."""
+    truth = encode([[[0, 0], [0, 1]]])
+    missed, false = encode([[[0, 0], [0, 0]]]), encode([[[0, 0], [1, 1]]])
+    # 1 - 3 / (3 + 0.3) and 1; 1 - 2 / (2 + 0.7) and 1 - 1 / (1 + 0.3)
+    assert float(TverskyLoss()(truth, missed)) == pytest.approx((1 - 3 / 3.3 + 1) / 2, abs=1e-5)
+    expected = (1 - 2 / 2.7 + 1 - 1 / 1.3) / 2
+    assert float(TverskyLoss()(truth, false)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_dice_of_four_pixels_by_hand():

@@ -343,6 +343,33 @@ def test_what_is_taken_of_a_data_set_knows_its_source(pairs):
     assert [len(images) for images, _ in few.source.from_step(1).take(3)] == [2, 2, 2]
 
 
+def test_a_crop_out_of_larger_frames_is_sharp(pairs):
+    """Half of each side of a frame of twice the size: its own pixels, none between them."""
+    large = 2 * SIZE[0], 2 * SIZE[1]
+    crop = ScaleAndCrop(SIZE, (1.0, 1.0))
+    images, masks = arrays_of(dataset_of(pairs, augment=crop, read_size=large, seed=3))
+    assert images.shape[1:3] == masks.shape[1:3] == SIZE
+    image, mask = preprocessing.read_pair(*pairs.iloc[0][["image", "mask"]], CITYSCAPES, large)
+    windows = np.lib.stride_tricks.sliding_window_view(mask, SIZE)
+    seen = np.where(masks[0].any(-1), masks[0].argmax(-1), 255)
+    places = np.argwhere((windows == seen).all((2, 3)))
+    assert len(places) > 0
+    errors = [
+        np.abs(image[r : r + SIZE[0], c : c + SIZE[1]] / 255 - images[0]).max() for r, c in places
+    ]
+    assert min(errors) < 0.1  # a window lies between two pixels, at most
+
+
+def test_frames_that_nothing_crops_come_in_the_network_s_size(pairs):
+    large = 2 * SIZE[0], 2 * SIZE[1]
+    images, masks = arrays_of(dataset_of(pairs, read_size=large))
+    read = preprocessing.read_image(pairs["image"].iloc[0], large).astype(np.float32)
+    means = read.reshape(SIZE[0], 2, SIZE[1], 2, 3).mean((1, 3))
+    np.testing.assert_allclose(images[0], means / 255, atol=1e-5)
+    assert masks.shape[1:3] == SIZE
+    assert dataset_of(pairs, read_size=large).config != dataset_of(pairs).config
+
+
 def test_the_source_without_augmentation(pairs):
     dataset = dataset_of(pairs, augment=show_seed, mix=CutMix(), shuffle=True)
     images = np.concatenate([x for x, _ in dataset.source.plainly().one_epoch()])

@@ -10,7 +10,7 @@ from cityseg_utils.datasets import find_pairs
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import CAMVID, CITYSCAPES
-from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses
+from cityseg_utils.losses import CrossEntropy, DiceLoss, SumOfLosses, TverskyLoss
 from cityseg_utils.preprocessing import read_mask
 from cityseg_utils.recipes import Recipe, rate
 
@@ -103,6 +103,9 @@ def test_losses_by_name():
     assert kinds["focal"].focus == 2
     assert kinds["weighted cross-entropy"].weights == [1, 2, 5]
     assert kinds["weighted cross-entropy + dice"].losses[0].weights == [1, 2, 5]
+    assert isinstance(kinds["tversky"], TverskyLoss)
+    weighted = Recipe(loss="weighted cross-entropy", largest_weight=8)
+    assert recipes.make_loss(weighted, [100, 25, 1]).weights == [1, 2, 8]
 
 
 def test_pixels_are_counted(train_pairs):
