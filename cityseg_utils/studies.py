@@ -1,12 +1,12 @@
 """The full comparisons behind lessons 08 to 13: what was asked, of which recipes, on what.
 
     python -m cityseg_utils.studies augmentation losses
-    python -m cityseg_utils.studies drive --camvid /path/to/camvid
+    python -m cityseg_utils.studies --camvid /path/to/camvid
 
-do the runs that are not yet in ``minicity.csv`` or ``camvid.csv``, some minutes each. In a checkout
-these are the files stored with the package, elsewhere those of a new folder ``results/``. Two of
-these at a time, each on a core of its own (Linux: ``taskset -c 0``, ``taskset -c 1``), share the
-work, which is faster than one on both cores.
+say what they will cost and then do the runs, of these studies or of all, that are not yet in the
+tables of results, some minutes each. In a checkout these are the files stored with the package,
+elsewhere those of a new folder ``results/``. Two of these at a time, each on a core of its own
+(Linux: ``taskset -c 0``, ``taskset -c 1``), share the work, which is faster than one on both cores.
 """
 
 import argparse
@@ -225,6 +225,10 @@ class Study:
         Recipes that the main claims are of; they get two seeds more.
     margin : float
         The largest difference of mean IoU that does not matter, said before the first run.
+    effect : float
+        The smallest difference that the seeds are to show four times of five, said before, too:
+        with deviations of 0.004 to 0.007, as 900 steps of the small network had, three seeds do
+        (`statistics.seeds_for`).
     """
 
     question: str
@@ -238,6 +242,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2)
     main: tuple[str, ...] = ()
     margin: float = statistics.MARGIN
+    effect: float = 0.02
 
     def all_seeds(self) -> dict[str, tuple[int, ...]]:
         """Return the seeds of each recipe."""
@@ -449,6 +454,200 @@ STUDIES = {
     ),
 }
 
+# -- Asked, and not yet answered: questions, recipes, seeds and margin before the first run. -------
+
+# Changes of frames that are read larger than the network sees them, so that crops are sharp.
+LARGE = (144, 288)
+SHARP = ScaleAndCrop((96, 192), (0.5, 1.0))  # 0.75 to 1.5 times what the network sees of a street
+LONG = PRETRAINED.but(steps=900)
+WAYS = {
+    "none": {},
+    "flip": {"augment": Flip()},
+    "crop": {"augment": SHARP, "read_size": LARGE},
+    "colours": {"augment": Colors(0.3)},
+    "all": {"augment": Compose(SHARP, Flip(), Colors(0.3)), "read_size": LARGE},
+}
+CHANGED = LONG.but(**WAYS["all"])
+WHEN_CHANGES_PAY = {
+    f"{way}, {steps} steps{few}": PRETRAINED.but(steps=steps, **changes)
+    for few in ("", ", 15 streets")
+    for steps in (300, 900)
+    for way, changes in WAYS.items()
+}
+
+# On photographs, with the same changes.
+PHOTOGRAPHS = PRETRAINED.but(size=(128, 160), steps=600)
+CROPPED = {"read_size": (192, 240)}
+SHARP_PHOTOGRAPHS = ScaleAndCrop((128, 160), (0.5, 1.0))
+PHOTOGRAPHS_CHANGED = PHOTOGRAPHS.but(
+    augment=Compose(SHARP_PHOTOGRAPHS, Flip(), Colors(0.3)), **CROPPED
+)
+
+# What "all, 900 steps" costs, in processor seconds of one core of an AMD EPYC.
+EQUAL_TIME = CHANGED.but(steps=None, processor_seconds=390)
+RIVAL_NETWORKS = {
+    "U-Net, ResNet-18": ("Unet", "resnet18"),
+    "U-Net, ResNet-34": ("Unet", "resnet34"),
+    "U-Net, MobileNetV2": ("Unet", "mobilenetv2"),
+    "LinkNet, ResNet-18": ("Linknet", "resnet18"),
+    "FPN, ResNet-18": ("FPN", "resnet18"),
+    "PSPNet, ResNet-34": ("PSPNet", "resnet34"),
+}
+MORE_OR_FEWER = (8, 15, 30, 60, 240, 480, 960)
+
+
+def _some_streets(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return 8 to 960 streets, each number with those of all smaller ones."""
+    return {
+        f"{number} streets": train.iloc[:: len(train) // number]
+        if number < len(train)
+        else datasets.draw_streets(number)
+        for number in MORE_OR_FEWER
+    }
+
+
+def _few_of_those(recipes: dict[str, Recipe]) -> Callable:
+    """Return a study's `frames`: 15 streets for the recipes that say so."""
+    return lambda train: {
+        name: train.iloc[:: EVERY["15 streets"]] for name in recipes if "15 streets" in name
+    }
+
+
+PLANNED = {
+    "how long": Study(
+        "After how many steps is the small network done, with changed frames and without?",
+        {
+            f"{way}, {steps} steps": PRETRAINED.but(steps=steps, **WAYS[way])
+            for steps in (300, 900, 2700)
+            for way in ("none", "all")
+        },
+        table="pilot",
+        seeds=(20,),
+        scored=(0, 40),
+    ),
+    "changed frames": Study(
+        "When do changed frames pay: after how many steps, on how many streets, and which?",
+        WHEN_CHANGES_PAY
+        | {
+            "blown-up crop, 900 steps": LONG.but(augment=ScaleAndCrop((96, 192), (0.75, 1.5))),
+            "CutMix, 900 steps": LONG.but(mix=CutMix()),
+            "ClassMix, 900 steps": LONG.but(mix=ClassMix()),
+        },
+        table="streets",
+        frames=_few_of_those(WHEN_CHANGES_PAY),
+        main=("none, 900 steps", "all, 900 steps"),
+    ),
+    "loss": Study(
+        "Which loss gives the best mean IoU, and which the best rare classes?",
+        {
+            "all, 900 steps": CHANGED,
+            "cross-entropy": CHANGED.but(loss="cross-entropy"),
+            "cross-entropy + Dice": CHANGED.but(loss="cross-entropy + dice"),
+            "weighted cross-entropy": CHANGED.but(
+                loss="weighted cross-entropy", largest_weight=8.0
+            ),
+            "focal": CHANGED.but(loss="focal"),
+            "Tversky": CHANGED.but(loss="tversky"),
+        },
+        table="streets",
+        main=("all, 900 steps", "cross-entropy"),
+    ),
+    "learning rate": Study(
+        "Which learning rate, and does the finder find it?",
+        {"all, 900 steps": CHANGED}
+        | {f"rate {rate}": CHANGED.but(learning_rate=rate) for rate in (5e-4, 1e-3, 4e-3, 8e-3)},
+        table="streets",
+    ),
+    "habits": Study(
+        "Do batches, schedule and averages matter, and do two small changes add up?",
+        {
+            "all, 900 steps": CHANGED,
+            "batches of 4": CHANGED.but(batch_size=4, steps=1800),
+            "batches of 16": CHANGED.but(batch_size=16, steps=450),
+            "cosine": CHANGED.but(schedule="cosine"),
+            "constant rate": CHANGED.but(schedule="constant"),
+            "constant rate, averaged weights": CHANGED.but(schedule="constant", average=0.99),
+            "constant rate, BatchNorm 0.99, not refreshed": CHANGED.but(
+                schedule="constant", batch_norm_momentum=0.99, refresh=0
+            ),
+            "two losses, rate 0.004": CHANGED.but(loss="cross-entropy + dice", learning_rate=4e-3),
+        },
+        table="streets",
+    ),
+    "networks": Study(
+        "Which network is best after the same processor time of training?",
+        {
+            "small, ImageNet": EQUAL_TIME,
+            "small, ImageNet, frozen": EQUAL_TIME.but(freeze_encoder=True),
+            "small": EQUAL_TIME.but(encoder_weights=None),
+        }
+        | {
+            name: EQUAL_TIME.but(architecture=kind, backbone=backbone, encoder_weights=None)
+            for name, (kind, backbone) in RIVAL_NETWORKS.items()
+        },
+        table="networks",
+        main=("small, ImageNet", "small"),
+    ),
+    "ImageNet on photographs": Study(
+        "What does a network that has seen ImageNet know of photographs?",
+        {
+            "ImageNet": PHOTOGRAPHS_CHANGED,
+            "frozen": PHOTOGRAPHS_CHANGED.but(freeze_encoder=True),
+            "random weights": PHOTOGRAPHS_CHANGED.but(encoder_weights=None),
+        },
+        on="camvid",
+        table="photographs",
+        drive="0006R0",
+    ),
+    "dusk": Study(
+        "Which changes of daylight frames help at dusk, on real streets?",
+        {
+            "none": PHOTOGRAPHS,
+            "flip and crop": PHOTOGRAPHS.but(augment=Compose(SHARP_PHOTOGRAPHS, Flip()), **CROPPED),
+            "colours": PHOTOGRAPHS.but(augment=Colors(0.5)),
+            "flip, crop, colours": PHOTOGRAPHS.but(
+                augment=Compose(SHARP_PHOTOGRAPHS, Flip(), Colors(0.5)), **CROPPED
+            ),
+        },
+        on="camvid",
+        table="photographs",
+    ),
+    "number of streets": Study(
+        "What do more streets bring, and what more steps on them?",
+        {"all, 900 steps": CHANGED}
+        | {f"{number} streets": CHANGED for number in MORE_OR_FEWER}
+        | {
+            "all, 2700 steps": CHANGED.but(steps=2700),
+            "960 streets, 2700 steps": CHANGED.but(steps=2700),
+        },
+        table="streets",
+        frames=lambda train: (
+            (some := _some_streets(train)) | {"960 streets, 2700 steps": some["960 streets"]}
+        ),
+    ),
+    "frames of drives": Study(
+        "What do more frames of the same streets bring, and what drawn streets before real ones?",
+        {
+            "two drives": PHOTOGRAPHS_CHANGED,
+            "spread": PHOTOGRAPHS_CHANGED,
+            "in a row": PHOTOGRAPHS_CHANGED,
+            "two drives, MiniCity first": PHOTOGRAPHS_CHANGED.but(first_weights="reference"),
+            "spread, MiniCity first": PHOTOGRAPHS_CHANGED.but(first_weights="reference"),
+        },
+        on="camvid",
+        table="photographs",
+        drive="0006R0",
+        frames=_frames_of_two_drives,
+    ),
+}
+# The first 40 of val's streets chose the budget; all else is scored on the others.
+PLANNED = {
+    name: study
+    if study.on == "camvid" or study.table == "pilot"
+    else replace(study, scored=(40, None))
+    for name, study in PLANNED.items()
+}
+
 
 # The stored runs of all that came before were scored on the embedded MiniCity's.
 STUDIES = {
@@ -465,7 +664,7 @@ def results(study: Study, folder: Path = RESULTS) -> Path:
 
 def command(name: str) -> str:
     """Return what does the runs of a study."""
-    needs = " --camvid /path/to/camvid" if STUDIES[name].on == "camvid" else ""
+    needs = " --camvid /path/to/camvid" if (STUDIES | PLANNED)[name].on == "camvid" else ""
     return f"python -m cityseg_utils.studies {shlex.quote(name)}{needs}"
 
 
@@ -502,9 +701,10 @@ def one_more(name: str, configuration: str, seed: int, camvid: Path | None = Non
 
 
 def main() -> None:
-    """Do the runs of some studies."""
+    """Do the runs of some studies, and say before what they cost."""
+    known = STUDIES | PLANNED
     parser = argparse.ArgumentParser("python -m cityseg_utils.studies")
-    parser.add_argument("studies", choices=STUDIES, nargs="+")
+    parser.add_argument("studies", choices=[*known, []], nargs="*", help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
     parser.add_argument("--camvid", type=Path, help="CamVid's folder")
     # An installed package stays as it came; only in a checkout are rows added to the stored ones.
@@ -516,15 +716,34 @@ def main() -> None:
         help="the folder of the tables that get the rows: %(default)s",
     )
     options = parser.parse_args()
-    for name in options.studies:
-        study = STUDIES[name]
+    chosen = {name: known[name] for name in options.studies or known}
+    for name, study in chosen.items():
         if study.on == "camvid" and options.camvid is None:
             parser.error(f"{name} needs --camvid, the folder of CamVid")
-        work = (study.recipes, options.seeds or study.all_seeds(), *study.data(options.camvid))
-        file = results(study, options.results)
-        print(f"{name}: {experiments.cost(*work, file)}", flush=True)
+    work = {
+        name: (*study.data(options.camvid), results(study, options.results))
+        for name, study in chosen.items()
+    }
+    seeds = {name: options.seeds or study.all_seeds() for name, study in chosen.items()}
+    _say_cost(chosen, seeds, work)
+    for name, study in chosen.items():
         live = experiments.LiveTable()
-        experiments.run(*work, file, progress=live, command=command(name))
+        experiments.run(
+            study.recipes, seeds[name], *work[name], progress=live, command=command(name)
+        )
+
+
+def _say_cost(chosen: dict[str, Study], seeds: dict, work: dict) -> None:
+    """Print what each study costs, and all together; what two of them share is done once."""
+    counted, hours = set(), 0.0
+    for name, study in chosen.items():
+        file = work[name][-1]
+        recipes = {x: recipe for x, recipe in study.recipes.items() if (file, x) not in counted}
+        counted |= {(file, x) for x in recipes}
+        cost = experiments.cost(recipes, seeds[name], *work[name])
+        hours += cost.processor_seconds / 3600
+        print(f"{name}: {cost}", flush=True)
+    print(f"together {hours:.1f} processor hours of training", flush=True)
 
 
 if __name__ == "__main__":

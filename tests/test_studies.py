@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from cityseg_utils import experiments, studies
-from cityseg_utils.studies import EVERY, STUDIES
+from cityseg_utils.studies import EVERY, PLANNED, STUDIES
+
+ALL = STUDIES | PLANNED
 
 # Those whose budget is time, not frames, or that ask what a larger one brings.
 TIMED = {
@@ -18,19 +20,23 @@ TIMED = {
     "architectures",
     "real networks",
     "small network",
+    "how long",
+    "changed frames",
+    "networks",
+    "number of streets",
 }
 
 
 def test_one_name_is_one_recipe_in_each_file():
     seen = {}
-    for study in STUDIES.values():
+    for study in ALL.values():
         for name, recipe in study.recipes.items():
             assert seen.setdefault((studies.results(study), name), recipe) == recipe
 
 
-@pytest.mark.parametrize("name", sorted(STUDIES.keys() - TIMED))
+@pytest.mark.parametrize("name", sorted(ALL.keys() - TIMED))
 def test_all_of_a_study_have_the_same_budget_of_frames(name):
-    budgets = {recipe.steps * recipe.batch_size for recipe in STUDIES[name].recipes.values()}
+    budgets = {recipe.steps * recipe.batch_size for recipe in ALL[name].recipes.values()}
     assert len(budgets) == 1
 
 
