@@ -18,7 +18,7 @@ override CITYSEG_DATA := $(if $(filter /% ~%,$(firstword $(DATA))),,$(CURDIR)/)$
 export CITYSEG_DATA
 endif
 
-.PHONY: lab check test lint course notebooks repository lock clean
+.PHONY: lab check test lint docs course notebooks repository lock clean
 
 lab: $(READY)
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
@@ -36,6 +36,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The site of all lessons as they are stored, and of the package: build/site/index.html.
+docs: $(READY)
+	$(BIN)/python -m sphinx -c docs -b html -q -W --keep-going -d build/doctrees . build/site
+
 # Every lesson in order, without a screen: make course LESSONS="05 06" PARAMS="EPOCHS=30"
 # With a space in a value: PARAMS="'DATA=/mnt/My Drive/camvid' EPOCHS=30"
 course: $(READY)
@@ -51,7 +55,7 @@ repository: .venv/ready
 
 # Needs uv; writes the tested versions anew.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --extra lab --extra test \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra docs --extra lab --extra test \
 	    --no-emit-index-url --no-emit-find-links --no-annotate \
 	    --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 

@@ -130,7 +130,7 @@ def store(chosen: list[str]) -> int:
 
 
 def address(url: str) -> int:
-    """Replace the repository's address in first cells, links to Colab, README and pyproject."""
+    """Replace the repository's address in lessons, links to Colab, site, README and pyproject."""
     url = url.removesuffix(".git")
     if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}", url):
         raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
@@ -144,7 +144,7 @@ def address(url: str) -> int:
     known = "|".join(map(re.escape, sorted((old, url), key=len, reverse=True)))
     texts = {}
     # What remembers the old address comes last: broken off, this can be done again.
-    for path in [*lessons([], solutions=True), readme, pyproject]:
+    for path in [*lessons([], solutions=True), ROOT / "docs" / "index.md", readme, pyproject]:
         texts[path] = re.sub(known, url, path.read_text(encoding="utf-8"))
         if path.suffix == ".ipynb":
             link = _in_colab(url, path.relative_to(ROOT).as_posix())

@@ -4,12 +4,12 @@ Sizes are (height, width).
 """
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ class Frames:
         self.fault: CitysegError | None = None
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._on_disk: tuple[np.ndarray, np.ndarray] | None = None
-        self._opening = Lock()  # many threads ask for their first frame at once
+        self._opening = threading.Lock()  # many threads ask for their first frame at once
 
     def __len__(self) -> int:
         return len(self.images)

@@ -79,9 +79,11 @@ IN_COLAB = "https://colab.research.google.com/github/OWNER/cityseg-course/blob/m
 
 @pytest.fixture
 def addressed(checkout):
-    """The small checkout with its address in four files, and what reads them all."""
+    """The small checkout with its address in five files, and what reads them all."""
     (checkout / "pyproject.toml").write_text(f'Repository = "{OLD}"\n')
     (checkout / "README.md").write_text(f"[x]({OLD})")
+    (checkout / "docs").mkdir()
+    (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
         notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'")
     return lambda: {path.name: path.read_text() for path in checkout.rglob("*.*")}
@@ -120,7 +122,9 @@ def no_room_for_large_files():
 
 
 @pytest.mark.parametrize("url", [f"{OLD}-2", "https://github.com/OWNER/cityseg"])
-@pytest.mark.parametrize("where", ["00_a.ipynb", "01_b.ipynb", "README.md", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "where", ["00_a.ipynb", "01_b.ipynb", "README.md", "index.md", "pyproject.toml"]
+)
 def test_an_address_broken_off_anywhere_can_be_written_again(addressed, checkout, where, url):
     (large,) = checkout.rglob(where)
     large.write_text(large.read_text() + 2**17 * " ")
