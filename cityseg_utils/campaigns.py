@@ -14,6 +14,7 @@ import argparse
 import shlex
 import time
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -214,6 +215,36 @@ def _note(results, key: tuple, ground: Ground, recipe: Recipe, trained, command:
     tables.add(results, row, KEYS)
 
 
+def planned(
+    names: list[str], seeds: list[int], data: str, superpixels: bool = False, taught: bool = False
+) -> dict[tuple, float]:
+    """Return the keys of the rows that campaigns lead to, and how many times a round each costs."""
+    unit = "superpixel" if superpixels else "pixel"
+    budgets = BUDGETS[:3] if superpixels else _up_to(TAUGHT_WITH) if taught else BUDGETS
+    rows = {}
+    for seed, name in product(seeds, names):
+        if name in WHOLE:
+            rows[data, "whole frame", "labels alone", name, 0, seed] = 1.0
+            continue
+        for answers in budgets:  # the first round is trained once for all strategies
+            shared = answers == budgets[0] and name != names[0]
+            rows[data, unit, "labels alone", name, answers, seed] = 0.0 if shared else 1.0
+        if taught:
+            for learner in ("with a teacher", "labels alone for longer"):
+                rows[data, unit, learner, name, TAUGHT_WITH, seed] = LONGER
+    return rows
+
+
+def _say_cost(rows: dict[tuple, float], ground: Ground, results: Path) -> None:
+    done = set(read(results).index) if results.exists() else set()
+    todo = {key: times for key, times in rows.items() if key not in done}
+    minutes = 0.0
+    if todo:
+        args = ground.recipe, ground.pairs, ground.val, ground.scheme
+        minutes = sum(todo.values()) * experiments.seconds_for(*args) / 60
+    print(f"{len(todo)} rows to do, {minutes:.0f} processor minutes of training", flush=True)
+
+
 def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
     """Return the stored rounds, indexed by `KEYS`."""
     return tables.read(results, KEYS, KEYS[:4])
@@ -232,6 +263,10 @@ def main() -> None:
     if options.taught and options.superpixels:
         parser.error("--taught is for pixels")
     ground = camvid(options.camvid) if options.camvid else minicity()
+    kind = options.superpixels, options.taught
+    _say_cost(
+        planned(options.strategies, options.seeds, ground.data, *kind), ground, options.results
+    )
     for seed in options.seeds:
         for name in options.strategies:
             command = f"python -m cityseg_utils.campaigns {shlex.quote(name)} --seeds {seed}"

@@ -192,12 +192,16 @@ def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = 
     seconds = {}
     for cell in todo:
         if cell.name not in seconds:
-            few = cell.recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
-            timed = _Cell(cell.name, few, 0, cell.train, cell.val.iloc[:1], scheme).run()
-            a_step = timed["processor seconds"] / (_TIMED - 1)
-            seconds[cell.name] = cell.recipe.seconds or cell.recipe.processor_seconds
-            seconds[cell.name] = seconds[cell.name] or a_step * cell.recipe.steps
+            given = cell.recipe.seconds or cell.recipe.processor_seconds
+            seconds[cell.name] = given or seconds_for(cell.recipe, cell.train, cell.val, scheme)
     return Cost(len(todo), sum(seconds[cell.name] for cell in todo), jobs or _fitting())
+
+
+def seconds_for(recipe: Recipe, train, val, scheme) -> float:
+    """Time a few steps in another Python; return the processor seconds that all will take."""
+    few = recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
+    timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme).run()
+    return timed["processor seconds"] / (_TIMED - 1) * recipe.steps
 
 
 def _cells(configurations, seeds, train, val, scheme) -> dict:

@@ -65,11 +65,16 @@ def test_superpixels_cost_as_many_answers_and_are_rows_of_their_own(ground, tmp_
     assert (known != 0).sum() > 100  # id 0 is void: of 1024 pixels
 
 
-def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path):
+def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path, monkeypatch):
     results = tmp_path / "active.csv"
     method = MeanTeacher(own_frames=True, paste=False, batch_size=2)
     campaigns.go_on("random", 0, ground, results, 3, method)
     rows = campaigns.read(results)
+    monkeypatch.setattr(campaigns, "BUDGETS", (3,))
+    monkeypatch.setattr(campaigns, "TAUGHT_WITH", 3)
+    planned = campaigns.planned(["random"], [0], "tiny", taught=True)
+    assert set(planned) == set(rows.index)
+    assert sum(planned.values()) == 1 + 2 * campaigns.LONGER
     learners = list(rows.index.get_level_values("learner"))
     assert learners == ["labels alone", "with a teacher", "labels alone for longer"]
     assert "MeanTeacher" in rows["recipe"].iloc[1]
@@ -92,6 +97,13 @@ def test_a_ceiling_is_trained_on_whole_masks(ground, tmp_path, monkeypatch):
     assert rows["recipe"].str.contains("loss='dice'").all()
     assert not rows["recipe"].str.contains("points").any()
     assert rows["mean IoU"].nunique() == 2
+
+
+def test_the_first_round_of_a_seed_is_planned_once():
+    rows = campaigns.planned(["random", "margin", "all labels"], [0, 1], "tiny")
+    assert len(rows) == 2 * (4 + 4 + 1)
+    assert sum(rows.values()) == 2 * (4 + 3 + 1)
+    assert len(campaigns.planned(["random"], [0], "tiny", superpixels=True)) == 3
 
 
 def test_superpixels_have_no_teacher():
