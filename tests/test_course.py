@@ -79,9 +79,10 @@ IN_COLAB = "https://colab.research.google.com/github/OWNER/cityseg-course/blob/m
 
 @pytest.fixture
 def addressed(checkout):
-    """The small checkout with its address in five files, and what reads them all."""
+    """The small checkout with its address in six files, and what reads them all."""
     (checkout / "pyproject.toml").write_text(f'Repository = "{OLD}"\n')
     (checkout / "README.md").write_text(f"[x]({OLD})")
+    (checkout / "CITATION.cff").write_text(f"repository-code: {OLD}")
     (checkout / "docs").mkdir()
     (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
