@@ -218,8 +218,8 @@ def _own_size(model) -> tuple[int | None, int | None]:
 
 def _fits(model, size: Size) -> bool:
     kind = tf.keras.layers.Concatenate
-    joints = [x for x in model.layers if isinstance(x, kind) and x.axis in (-1, 3)]
     try:
+        joints = [x for x in model.layers if isinstance(x, kind) and x.axis in (-1, 3)]
         joined = {layer.name: layer.input for layer in joints}
         shapes = tf.keras.Model(model.input, {**joined, "": model.output}).compute_output_shape(
             (1, *size, 3)

@@ -78,6 +78,7 @@ FLOORS = {
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
+    if path.parent.name != "deployed"  # scripts that are copied, not imported
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -1,0 +1,43 @@
+"""Segment pictures, a film or a camera: python segment.py FILE... or python segment.py 0.
+
+Needs onnxruntime, OpenCV and NumPy; reads model.onnx and classes.json beside it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+HERE = Path(__file__).resolve().parent
+CLASSES = json.loads((HERE / "classes.json").read_text())
+COLORS = np.array(CLASSES["colors"], np.uint8)[:, ::-1]  # OpenCV has blue first
+HEIGHT, WIDTH = CLASSES["size"]
+NETWORK = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
+
+
+def segment(frame):
+    """Return the classes, (H, W) uint8, of an (H, W, 3) uint8 picture, blue first."""
+    small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    batch = small[None, :, :, ::-1].astype(np.float32) / 255
+    scores = NETWORK.run(None, {NETWORK.get_inputs()[0].name: batch})[0][0]
+    return cv2.resize(scores, frame.shape[1::-1]).argmax(-1).astype(np.uint8)
+
+
+def main():
+    """Write NAME_classes.png for each picture; show a film or camera until a key is pressed."""
+    for name in sys.argv[1:]:
+        picture = None if name.isdigit() else cv2.imread(name)
+        if picture is not None:
+            cv2.imwrite(f"{Path(name).with_suffix('')}_classes.png", segment(picture))
+            continue
+        film = cv2.VideoCapture(int(name) if name.isdigit() else name)
+        while (read := film.read())[0] and cv2.waitKey(1) < 0:
+            painted = COLORS[segment(read[1])]
+            cv2.imshow("street", cv2.addWeighted(read[1], 0.5, painted, 0.5, 0))
+
+
+if __name__ == "__main__":
+    main()
