@@ -66,6 +66,7 @@ lock:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt-get install python3-venv"; \
 	    exit 1; }
+	@echo "Installing 3.5 GB into .venv, for 5 to 15 minutes ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
