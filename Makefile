@@ -18,7 +18,15 @@ override CITYSEG_DATA := $(if $(filter /% ~%,$(firstword $(DATA))),,$(CURDIR)/)$
 export CITYSEG_DATA
 endif
 
-.PHONY: lab check test lint docs course notebooks repository lock clean
+# The first target is what `make` alone does.
+.PHONY: help lab check test lint docs course notebooks repository lock clean
+
+help:
+	@echo "make lab     set up everything, then open JupyterLab on lesson 00"
+	@echo "make check   what a change needs before anything else: the linter and the unit tests, minutes"
+	@echo "make test    all tests, and every notebook strictly: an hour of two cores"
+	@echo "make docs    render the lessons and the package as a site: build/site/index.html"
+
 
 lab: $(READY)
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.minicity data/minicity
