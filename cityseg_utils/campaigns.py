@@ -221,13 +221,14 @@ def planned(
     """Return the keys of the rows that campaigns lead to, and how many times a round each costs."""
     unit = "superpixel" if superpixels else "pixel"
     budgets = BUDGETS[:3] if superpixels else _up_to(TAUGHT_WITH) if taught else BUDGETS
+    first = next((name for name in names if name not in WHOLE), None)
     rows = {}
     for seed, name in product(seeds, names):
         if name in WHOLE:
             rows[data, "whole frame", "labels alone", name, 0, seed] = 1.0
             continue
         for answers in budgets:  # the first round is trained once for all strategies
-            shared = answers == budgets[0] and name != names[0]
+            shared = answers == budgets[0] and name != first
             rows[data, unit, "labels alone", name, answers, seed] = 0.0 if shared else 1.0
         if taught:
             for learner in ("with a teacher", "labels alone for longer"):

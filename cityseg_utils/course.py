@@ -22,7 +22,6 @@ BUILD = ROOT / "build"
 _QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 _GITHUB, _COLAB = "https://github.com/", "https://colab.research.google.com/"
-# What remembers the address comes last.
 _ADDRESSED = ("docs/index.md", "CITATION.cff", "README.md", "pyproject.toml")
 _IGNORED = {"nbval-ignore-output", "nbval-skip"}
 
@@ -140,13 +139,13 @@ def address(url: str) -> int:
         print(
             "Colab opens what is on GitHub, nothing else: the lessons' links lead to its first page"
         )
-    *pages, pyproject = (ROOT / name for name in _ADDRESSED)
-    old = re.search(r'^Repository = "(.+)"$', pyproject.read_text(encoding="utf-8"), re.M)[1]
+    pages = [ROOT / name for name in _ADDRESSED]
+    old = re.search(r'^Repository = "(.+)"$', pages[-1].read_text(encoding="utf-8"), re.M)[1]
     # The longer one first, so that neither is taken for the beginning of the other.
     known = "|".join(map(re.escape, sorted((old, url), key=len, reverse=True)))
     texts = {}
     # What remembers the old address comes last: broken off, this can be done again.
-    for path in [*lessons([], solutions=True), *pages, pyproject]:
+    for path in [*lessons([], solutions=True), *pages]:
         texts[path] = re.sub(known, url, path.read_text(encoding="utf-8"))
         if path.suffix == ".ipynb":
             link = _in_colab(url, path.relative_to(ROOT).as_posix())

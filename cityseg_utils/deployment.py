@@ -6,7 +6,7 @@ The converters and engines are not among the course's own dependencies: ``pip in
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def to_onnx(model, path: Path | str, size: Size, small: bool = False) -> Path:
     small : bool
         Keep the weights of convolutions as 8-bit numbers and a scale for each output channel, which
         engines turn into floats when they load it: a quarter of the size. The reference model's
-        weights are stored that way, and lose nothing.
+        weights are stored that way, and lose next to nothing.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def to_folder(model, folder: Path | str, size: Size, scheme: ClassScheme) -> Pat
     """Write all that segments pictures and films in a Python without TensorFlow.
 
     That is ``model.onnx``, ``classes.json`` and ``segment.py``, which needs onnxruntime, OpenCV and
-    NumPy alone.
+    NumPy alone. Parameters and errors are those of :func:`to_onnx`; the scheme names the classes.
     """
     classes = {"size": list(size), "names": scheme.names, "colors": scheme.colors}
     with storage.write_whole(folder) as temporary:
@@ -212,33 +212,6 @@ def agreement(one: Iterable[np.ndarray], other: Iterable[np.ndarray]) -> list[fl
     """
     pairs = zip(one, other, strict=True)
     return [float((a.argmax(-1) == b.argmax(-1)).mean()) for a, b in pairs]
-
-
-def write_submission(
-    frames: Sequence[Path | str], labels: Iterable[np.ndarray], scheme: ClassScheme, folder: Path
-) -> list[Path]:
-    """Write predictions as Cityscapes' benchmark server takes them.
-
-    Parameters
-    ----------
-    frames : sequence of paths
-        The images, of whose names the first three parts count.
-    labels : iterable of ``(H, W) uint8`` train ids
-        At the images' own size.
-    scheme : ClassScheme
-    folder : Path
-
-    Returns
-    -------
-    list of Path
-        One PNG of label ids per frame.
-    """
-    written = []
-    for frame, mask in zip(frames, labels, strict=True):
-        name = "_".join(Path(frame).stem.split("_")[:3])
-        written.append(Path(folder) / f"{name}_predLabelIds.png")
-        storage.write_png(written[-1], scheme.unmap(mask))
-    return written
 
 
 def _as_function(model, size, batch: int | None = None):

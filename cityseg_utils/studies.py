@@ -10,8 +10,9 @@ elsewhere those of a new folder ``results/``. Two of these at a time, each on a 
 """
 
 import argparse
+import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -273,11 +274,19 @@ NETWORKS = {
 EVERY = {"8 streets": 16, "15 streets": 8, "30 streets": 4, "60 streets": 2}  # of 120
 
 
-def _numbers_of_streets(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return 8 to 480 streets of the train cities, each number with those of all smaller ones."""
-    fewer = {name: train.iloc[::step] for name, step in EVERY.items()}
-    more = datasets.draw_streets(480)
-    return fewer | {"480 streets": more, "480 streets, Dice": more}
+def _numbers_of_streets(names: Iterable[str]) -> Callable:
+    """Return a study's `frames`: as many streets as the name of a recipe says, if it does.
+
+    They are of the train cities, and each number has those of all smaller ones.
+    """
+    said = {name: re.search(r"\d+ streets", name) for name in names}
+    said = {name: found[0] for name, found in said.items() if found}
+    return lambda train: {
+        name: train.iloc[:: EVERY[streets]]
+        if streets in EVERY
+        else datasets.draw_streets(int(streets.split()[0]))
+        for name, streets in said.items()
+    }
 
 
 def _frames_of_two_drives(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -303,10 +312,7 @@ STUDIES = {
             "15 streets": PLAIN,
             "15 streets; flip, crop, colours": TOGETHER,
         },
-        frames=lambda train: {
-            name: train.iloc[:: EVERY["15 streets"]]
-            for name in ("15 streets", "15 streets; flip, crop, colours")
-        },
+        frames=_numbers_of_streets(("15 streets", "15 streets; flip, crop, colours")),
     ),
     "small network": Study(
         "What does a small network learn in minutes, what is ImageNet worth, and when do changed "
@@ -324,10 +330,7 @@ STUDIES = {
             "900 steps, changed": PRETRAINED.but(steps=900, augment=CHANGES),
         },
         table="small",
-        frames=lambda train: {
-            "300 steps, 480 streets": datasets.draw_streets(480),
-            "300 steps, 15 streets": train.iloc[:: EVERY["15 streets"]],
-        },
+        frames=_numbers_of_streets(("300 steps, 480 streets", "300 steps, 15 streets")),
         main=("300 steps", "900 steps, changed"),
     ),
     "few labels, search": Study(
@@ -406,7 +409,7 @@ STUDIES = {
         {name: PLAIN for name in (*EVERY, "plain", "480 streets")}
         # The loss that lesson 09 found to get further in the same steps: does it make more of them?
         | {name: PLAIN.but(loss="dice") for name in ("Dice", "480 streets, Dice")},
-        frames=_numbers_of_streets,
+        frames=_numbers_of_streets((*EVERY, "480 streets", "480 streets, Dice")),
     ),
     "real data": Study(
         "What do more frames of the same streets bring, and what drawn streets before real ones?",
@@ -493,25 +496,7 @@ RIVAL_NETWORKS = {
     "FPN, ResNet-18": ("FPN", "resnet18"),
     "PSPNet, ResNet-34": ("PSPNet", "resnet34"),
 }
-MORE_OR_FEWER = (8, 15, 30, 60, 240, 480, 960)
-
-
-def _some_streets(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return 8 to 960 streets, each number with those of all smaller ones."""
-    return {
-        f"{number} streets": train.iloc[:: len(train) // number]
-        if number < len(train)
-        else datasets.draw_streets(number)
-        for number in MORE_OR_FEWER
-    }
-
-
-def _few_of_those(recipes: dict[str, Recipe]) -> Callable:
-    """Return a study's `frames`: 15 streets for the recipes that say so."""
-    return lambda train: {
-        name: train.iloc[:: EVERY["15 streets"]] for name in recipes if "15 streets" in name
-    }
-
+MORE_OR_FEWER = (*EVERY, "240 streets", "480 streets", "960 streets")
 
 PLANNED = {
     "how long": Study(
@@ -534,7 +519,7 @@ PLANNED = {
             "ClassMix, 900 steps": LONG.but(mix=ClassMix()),
         },
         table="streets",
-        frames=_few_of_those(WHEN_CHANGES_PAY),
+        frames=_numbers_of_streets(WHEN_CHANGES_PAY),
         main=("none, 900 steps", "all, 900 steps"),
     ),
     "loss": Study(
@@ -615,15 +600,13 @@ PLANNED = {
     "number of streets": Study(
         "What do more streets bring, and what more steps on them?",
         {"all, 900 steps": CHANGED}
-        | {f"{number} streets": CHANGED for number in MORE_OR_FEWER}
+        | {streets: CHANGED for streets in MORE_OR_FEWER}
         | {
             "all, 2700 steps": CHANGED.but(steps=2700),
             "960 streets, 2700 steps": CHANGED.but(steps=2700),
         },
         table="streets",
-        frames=lambda train: (
-            (some := _some_streets(train)) | {"960 streets, 2700 steps": some["960 streets"]}
-        ),
+        frames=_numbers_of_streets((*MORE_OR_FEWER, "960 streets, 2700 steps")),
     ),
     "frames of drives": Study(
         "What do more frames of the same streets bring, and what drawn streets before real ones?",
@@ -704,6 +687,7 @@ def main() -> None:
     """Do the runs of some studies, and say before what they cost."""
     known = STUDIES | PLANNED
     parser = argparse.ArgumentParser("python -m cityseg_utils.studies")
+    # Of no names argparse asks whether the empty list is a choice.
     parser.add_argument("studies", choices=[*known, []], nargs="*", help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the study")
     parser.add_argument("--camvid", type=Path, help="CamVid's folder")

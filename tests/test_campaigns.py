@@ -103,6 +103,7 @@ def test_the_first_round_of_a_seed_is_planned_once():
     rows = campaigns.planned(["random", "margin", "all labels"], [0, 1], "tiny")
     assert len(rows) == 2 * (4 + 4 + 1)
     assert sum(rows.values()) == 2 * (4 + 3 + 1)
+    assert campaigns.planned(["all labels", "random", "margin"], [0, 1], "tiny") == rows
     assert len(campaigns.planned(["random"], [0], "tiny", superpixels=True)) == 3
 
 

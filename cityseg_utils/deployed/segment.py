@@ -34,6 +34,8 @@ def main():
             cv2.imwrite(f"{Path(name).with_suffix('')}_classes.png", segment(picture))
             continue
         film = cv2.VideoCapture(int(name) if name.isdigit() else name)
+        if not film.isOpened():
+            sys.exit(f"{name}: neither a picture nor a film nor a camera that can be read")
         while (read := film.read())[0] and cv2.waitKey(1) < 0:
             painted = COLORS[segment(read[1])]
             cv2.imshow("street", cv2.addWeighted(read[1], 0.5, painted, 0.5, 0))
