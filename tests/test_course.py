@@ -145,6 +145,14 @@ def test_an_address_broken_off_anywhere_can_be_written_again(addressed, checkout
 NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
+def make(here, *arguments, **variables):
+    """Call make as from a fresh shell: what the make above these tests was told is not for it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        ["make", *arguments], cwd=here, env=kept | variables, capture_output=True, text=True
+    )
+
+
 @NEEDS_MAKE
 @pytest.mark.parametrize("how", ["variable", "argument"])
 @pytest.mark.parametrize(
@@ -165,12 +173,10 @@ def test_the_folder_of_data_reaches_a_lesson_whole(tmp_path, how, data, right):
     python = here / ".venv" / "bin" / "python"
     python.write_text('#!/bin/sh\necho "$CITYSEG_DATA"\n')
     python.chmod(0o755)
-    command, env = ["make", "-s", "course"], dict(os.environ)
     if how == "variable":
-        env["CITYSEG_DATA"] = data
+        done = make(here, "-s", "course", CITYSEG_DATA=data)
     else:
-        command.append(f"CITYSEG_DATA={data}")
-    done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True)
+        done = make(here, "-s", "course", f"CITYSEG_DATA={data}")
     assert done.stdout == right.format(here=here) + "\n", done.stderr
 
 
@@ -184,8 +190,6 @@ def test_make_names_what_a_bare_machine_lacks(tmp_path):
         f'#!/bin/sh\nexec {sys.executable} -c "$(echo "$2" | sed s/ensurepip/nothing/)"\n'
     )
     python.chmod(0o755)
-    done = subprocess.run(
-        ["make", f"PYTHON={python}", "lab"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = make(tmp_path, f"PYTHON={python}", "lab")
     assert done.returncode != 0
     assert "apt-get install python3-venv" in done.stdout
