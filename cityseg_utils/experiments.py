@@ -6,6 +6,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -200,7 +201,8 @@ def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = 
 def seconds_for(recipe: Recipe, train, val, scheme) -> float:
     """Time a few steps in another Python; return the processor seconds that all will take."""
     few = recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
-    timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme).run()
+    with tempfile.TemporaryDirectory() as home:  # two that ask at once do not meet
+        timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme, Path(home)).run()
     return timed["processor seconds"] / (_TIMED - 1) * recipe.steps
 
 
@@ -219,8 +221,8 @@ def _cells(configurations, seeds, train, val, scheme) -> dict:
 class _Cell:
     """One run: a recipe, a seed and data."""
 
-    def __init__(self, name, recipe, seed, train, val, scheme):
-        self.name, self.recipe, self.seed = name, recipe, seed
+    def __init__(self, name, recipe, seed, train, val, scheme, home: Path | None = None):
+        self.name, self.recipe, self.seed, self.home = name, recipe, seed, home
         self.train, self.val, self.scheme = train, val, scheme
         _check_importable(name, recipe)
         if val.empty or val["mask"].isna().any():
@@ -245,7 +247,7 @@ class _Cell:
     @property
     def folder(self) -> Path:
         """Where the run is while it goes on."""
-        return storage.home() / "runs" / "experiments" / self.digest
+        return (self.home or storage.home() / "runs" / "experiments") / self.digest
 
     def run(self, core: int | None = None) -> dict:
         """Train and score in another Python, on one core if one is named; return the row."""

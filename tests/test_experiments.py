@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -381,6 +382,13 @@ def test_what_a_study_costs_is_said_before_it_starts(data, tmp_path):
     assert cost.processor_seconds > 2 * 90
     assert "4 runs to do" in str(cost)
     assert not results.exists()
+
+
+@pytest.mark.slow
+def test_two_can_ask_for_the_cost_at_once(data):
+    with ThreadPoolExecutor(2) as both:
+        asked = [both.submit(experiments.seconds_for, TINY, *data) for _ in range(2)]
+    assert all(seconds.result() > 0 for seconds in asked)
 
 
 @pytest.mark.slow
