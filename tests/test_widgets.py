@@ -298,3 +298,9 @@ def test_a_phone_s_photograph_is_annotated_and_saved_upright(phone, tmp_path):
     image, mask = read_pair(opened["image"][0], opened["mask"][0], scheme)
     assert image.shape == (6, 4, 3)
     assert (mask[0] == 10).all() and (mask[1:] == VOID).all()
+
+
+@pytest.mark.parametrize("rate", [0, -1, 61, float("nan")])
+def test_a_film_with_no_such_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="rate"):
+        widgets.view([np.zeros((2, 2, 3), np.uint8)], scheme=CITYSCAPES, rate=rate)

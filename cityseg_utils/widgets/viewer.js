@@ -7,6 +7,7 @@ const KEYS =
   "Arrows move the cursor (Shift: by one pixel), plus and minus zoom, 0 fits, " +
   "brackets change the opacity, 1 to 4 choose the layer, n and p change the image, " +
   "c compares, s shows only the class under the cursor, a shows all.";
+const FILM = " The space bar plays and stops.";
 
 async function decode(frame) {
   const maps = ["truth", "prediction", "confidence"].map((name) => inflate(frame[name]));
@@ -51,7 +52,9 @@ class Viewer extends Look {
     this.second = this.buildStage("Mask viewer, the prediction", this.stages);
     this.buildClasses(make("fieldset", { className: "classes" }, middle));
     this.status = make("p", { className: "status" }, root, { role: "status", "aria-live": "polite" });
-    const keys = make("p", { className: "keys", textContent: KEYS }, root);
+    if (this.get("rate")) this.buildPlayer(make("div", { className: "toolbar" }, root));
+    const help = this.get("rate") ? KEYS + FILM : KEYS;
+    const keys = make("p", { className: "keys", textContent: help }, root);
     keys.id = `cityseg-keys-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
     for (const stage of this.looks) stage.box.setAttribute("aria-describedby", keys.id);
     if (this.get("scores").length) this.buildTable(make("div", { className: "scores" }, root));
@@ -85,6 +88,16 @@ class Viewer extends Look {
     this.button(bar, "−", "zoom out", () => this.zoom(1 / 1.5));
     this.button(bar, "+", "zoom in", () => this.zoom(1.5));
     this.button(bar, "fit", "fit the image", () => this.fit());
+  }
+
+  buildPlayer(bar) {
+    this.player = this.button(bar, "play", "play the film", () => this.play(!this.timer));
+    const label = make("label", { textContent: "frame " }, bar);
+    const max = this.get("names").length - 1;
+    this.time = make("input", { type: "range", className: "time", min: 0, max, step: 1 }, label);
+    this.time.dataset.lmSuppressShortcuts = "true";
+    this.on(this.time, "input", () => this.set("index", +this.time.value));
+    this.signal.addEventListener("abort", () => clearInterval(this.timer));
   }
 
   buildClasses(field) {
@@ -245,6 +258,10 @@ class Viewer extends Look {
     const palette = this.get("palettes")[this.get("palette")];
     const hidden = new Set(this.get("hidden"));
     this.chooser.value = this.get("index");
+    if (this.time) {
+      this.time.value = this.get("index");
+      this.time.setAttribute("aria-valuetext", this.get("names")[this.get("index")]);
+    }
     this.palette.value = this.get("palette");
     if (this.compare) this.compare.value = this.get("compare");
     for (const tab of this.tabs) {
@@ -283,6 +300,18 @@ class Viewer extends Look {
   step(by) {
     const number = this.get("names").length;
     this.set("index", (this.get("index") + by + number) % number);
+  }
+
+  // Show a frame when its time has come and the one before it was seen: none is left out.
+  play(on) {
+    clearInterval(this.timer);
+    this.timer = on ? setInterval(() => this.inView() && this.step(1), 1000 / this.get("rate")) : null;
+    this.player.textContent = on ? "stop" : "play";
+    this.player.setAttribute("aria-label", `${on ? "stop" : "play"} the film`);
+  }
+
+  inView() {
+    return this.frame.index === this.get("index");
   }
 
   toggle(k) {
@@ -345,6 +374,7 @@ class Viewer extends Look {
         if (this.compare) this.set("compare", ways[(ways.indexOf(this.get("compare")) + 1) % 3]);
       },
     };
+    if (this.player) actions[" "] = () => this.play(!this.timer);
     layers.forEach((layer, k) => (actions[k + 1] = () => this.set("layer", layer)));
     const action = actions[event.key];
     if (!action) return;

@@ -36,6 +36,7 @@ def view(
     scheme: ClassScheme | None = None,
     names: Sequence[str] | None = None,
     confidence: Sequence | None = None,
+    rate: float | None = None,
 ) -> "MaskViewer":
     """Look at images and their masks: layers, classes, zoom, comparison, scores.
 
@@ -51,9 +52,13 @@ def view(
         What the images are called.
     confidence : sequence of ``(H, W)`` floats in 0 .. 1, optional
         How sure the prediction is, shown under the pointer.
+    rate : float, optional
+        Frames a second, if the images are those of a film: it can be played, and has no scores.
 
     Raises
     ------
+    ValueError
+        If `rate` is not above 0 and at most 60.
     DataError
         If there are no images, as many masks or names as images are not given, or a file is bad.
     ShapeError, LabelError
@@ -67,6 +72,8 @@ def view(
             truth = list(pairs["mask"])
         names = list(pairs["city"] + " " + pairs["frame"]) if names is None else names
         images = list(pairs["image"])
+    if rate is not None and not 0 < rate <= 60:
+        raise ValueError(f"a film has a rate above 0, up to 60 frames a second, got {rate}")
     images = list(images)
     if not images:
         raise DataError("there are no images to look at; is the split's name right?")
@@ -75,7 +82,7 @@ def view(
         if given is not None and len(given) != len(images):
             raise DataError(f"{len(given)} {what} were given for {len(images)} images")
     names = [str(name) for name in names] if names is not None else _names_of(images)
-    return MaskViewer(images, truth, prediction, scheme, names, confidence)
+    return MaskViewer(images, truth, prediction, scheme, names, confidence, rate)
 
 
 def _names_of(images: Sequence) -> list[str]:
@@ -122,8 +129,9 @@ class MaskViewer(Twinned):
     hidden = traitlets.List(traitlets.Int()).tag(sync=True)
     opacity = traitlets.Float(0.6).tag(sync=True)
     scores = traitlets.List().tag(sync=True)
+    rate = traitlets.Float(0.0).tag(sync=True)  # of a film; 0: these are single images
 
-    def __init__(self, images, truth, prediction, scheme, names, confidence):
+    def __init__(self, images, truth, prediction, scheme, names, confidence, rate=None):
         self.scheme = scheme
         self._images, self._confidence = images, confidence
         self._maps = {"truth": truth, "prediction": prediction}
@@ -142,7 +150,8 @@ class MaskViewer(Twinned):
             palettes={"official": colors(scheme), "colour-blind safe": colors(safe)},
             layers=layers,
             layer=layers[min(1, len(layers) - 1)],
-            scores=[row for row in scores if row],
+            scores=[] if rate else [row for row in scores if row],
+            rate=rate or 0.0,
         )
         self.on_msg(self._send_ahead)
 

@@ -185,6 +185,38 @@ def test_the_other_palette(opened, frames):
     np.testing.assert_array_equal(shown(viewer, safe, truth[0].shape), truth[0])
 
 
+# The frames in the order in which they are seen.
+WATCH = """(element) => {
+    window.seen = [element.dataset.ready];
+    new MutationObserver(() => {
+        if (window.seen.at(-1) !== element.dataset.ready) window.seen.push(element.dataset.ready);
+    }).observe(element, { attributeFilter: ["data-ready"] }); }"""
+
+
+def test_a_film_plays_frame_after_frame_and_stops(open_notebook, tmp_path):
+    source = SOURCE.replace("names, sure)", "names, sure, rate=20)")
+    path = tmp_path / "film.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), path)
+    notebook = open_notebook(path)
+    viewer = notebook.panel.locator(".cityseg-viewer[data-ready='0']")
+    viewer.wait_for()
+    viewer = notebook.panel.locator(".cityseg-viewer")
+    assert viewer.locator("table").count() == 0
+    viewer.evaluate(WATCH)
+    viewer.get_by_role("button", name="play the film").click()
+    notebook.page.wait_for_function("window.seen.length > 6")
+    viewer.locator(".stage").first.focus()
+    notebook.page.keyboard.press("Space")
+    expect(viewer.get_by_role("button", name="play the film")).to_have_text("play")
+    seen = [int(k) for k in notebook.page.evaluate("window.seen")]
+    assert seen == [k % 5 for k in range(len(seen))]
+    # Stopped, it stays where the slider puts it.
+    viewer.get_by_label("frame", exact=False).fill("2")
+    notebook.panel.locator(".cityseg-viewer[data-ready='2']").wait_for()
+    assert notebook.kernel("viewer.index") == "2"
+    assert notebook.errors == []
+
+
 MANY = """
 from cityseg_utils import widgets
 from cityseg_utils.labels import ClassScheme
