@@ -72,6 +72,7 @@ FLOORS = {
     "widgets": 7.2,
     "exercises": 7,
     "grade": 8,
+    "final_project": 8,
     "course": 7,
     "__init__": 8,
 }
