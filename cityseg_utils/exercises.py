@@ -61,6 +61,23 @@ def _judge_function(
     return verdict
 
 
+def _judge_pairing(
+    answer: dict[str, str], expected: dict[str, str], task: str, hint: str, praise: str
+) -> Verdict:
+    """Compare what was said of each letter; say how many are right, not which."""
+    if _is_stub(answer) or (isinstance(answer, dict) and any(map(_is_stub, answer.values()))):
+        return Verdict(UNTOUCHED, f"put a dictionary in place of the dots: {task}")
+    known = {_plain(name) for name in expected.values()}
+    if not isinstance(answer, dict) or {_plain(x) for x in answer.values()} - known:
+        said = f"a dictionary from letters to words is wanted; the words are {sorted(known)}"
+        return Verdict(WRONG, said)
+    said = {_plain(k).upper(): _plain(x) for k, x in answer.items()}
+    right = sum(said.get(letter) == _plain(name) for letter, name in expected.items())
+    if right < len(expected):
+        return Verdict(WRONG, f"{right} of {len(expected)} are right; {hint}")
+    return Verdict(RIGHT, praise)
+
+
 def _is_stub(answer) -> bool:
     return answer is None or answer is Ellipsis
 
@@ -501,16 +518,13 @@ def check_worst_class(answer: str, matrix: ConfusionMatrix, share: float = 0.01)
 
 def check_diagnoses(answer: dict[str, str]) -> Verdict:
     """Check which patient of the clinic has which fault; says how many are right, not which."""
-    if _is_stub(answer):
-        return Verdict(UNTOUCHED, "put a dictionary in place of the dots: a fault for each letter")
-    faults, known = set(CLINIC.values()), f"the faults are {sorted(CLINIC.values())}"
-    if not isinstance(answer, dict) or {_plain(x) for x in answer.values()} - faults:
-        return Verdict(WRONG, f"a dictionary from letters to faults is wanted; {known}")
-    said = {_plain(k).upper(): _plain(x) for k, x in answer.items()}
-    right = sum(said.get(letter) == fault for letter, fault in CLINIC.items())
-    if right < len(CLINIC):
-        return Verdict(WRONG, f"{right} of {len(CLINIC)} are right; the curves part them in groups")
-    return Verdict(RIGHT, "all six, and none of them had raised an error")
+    return _judge_pairing(
+        answer,
+        CLINIC,
+        "a fault for each letter",
+        "the curves part them in groups",
+        "all six, and none of them had raised an error",
+    )
 
 
 def seventh_patient(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -886,4 +900,48 @@ def check_least_confident(function: Callable) -> Verdict:
         "let the function return places in the flattened frame",
         "of the pixels that were not asked about yet, those whose largest probability is smallest",
         "a third way to be unsure; entropy and margin are the others",
+    )
+
+
+def check_largest_dice(answer: float, mean_iou: float) -> Verdict:
+    """Check the largest mean Dice that goes with a mean IoU."""
+    return _judge(
+        answer,
+        2 * mean_iou / (1 + mean_iou),
+        "put a number in place of the dots",
+        "the mean Dice is largest if all classes have the same IoU; what is their Dice then?",
+        "and the smallest is the mean IoU itself: classes that are perfect or never found",
+    )
+
+
+SUSPECTS = {"A": "micro", "B": "leak", "C": "absent", "D": "best epoch", "E": "void"}
+
+
+def check_suspects(answer: dict[str, str]) -> Verdict:
+    """Check which trick lies behind which paper; says how many are right, not which."""
+    return _judge_pairing(
+        answer,
+        SUSPECTS,
+        "a trick for each letter",
+        "what was the mean taken of, on which frames, and after which epoch?",
+        "none of the five papers says anything untrue",
+    )
+
+
+def check_one_matrix(function: Callable) -> Verdict:
+    """Check a function from frames, each ``(intersection, union)``, to their mean IoU together."""
+    rng, cases = np.random.default_rng(0), []
+    for frames, classes in ((1, 3), (5, 4)):
+        union = rng.integers(1, 50, (frames, classes)) * (rng.random((frames, classes)) < 0.6)
+        union[0, 0], union[:, -1] = 50, 0  # one class occurs, and one never does
+        intersection = rng.integers(0, union + 1)
+        whole = union.sum(0) > 0
+        iou = intersection.sum(0)[whole] / union.sum(0)[whole]
+        cases.append(((list(zip(intersection, union, strict=True)),), float(iou.mean())))
+    return _judge_function(
+        function,
+        cases,
+        "let the function return a number",
+        "add up over the frames first, divide then, and leave out classes without a union",
+        "one matrix for all frames; the benchmark's server counts like that",
     )

@@ -196,7 +196,32 @@ ANSWERS = [
     (exercises.check_teacher_momentum, (1500, 0.1), 0.9933, [0.9, 150, 0.99, 1 / 150]),
     (exercises.check_margin, ([0.1, 0.5, 0.4],), 0.1, [0.4, 0.5, -0.1, 0.9, "small"]),
     (exercises.check_whole_frames, (80, 120, 2.5, 90), 4.444, [80, 4, 266.667, 0.0741, 400]),
+    (exercises.check_largest_dice, (0.8,), 0.8889, [0.8, 0.9, 88.89, 0.667, 1]),
+    (
+        exercises.check_suspects,
+        (),
+        Several([exercises.SUSPECTS, {k.lower(): f" {x}" for k, x in exercises.SUSPECTS.items()}]),
+        [
+            exercises.SUSPECTS | {"A": "absent", "C": "micro"},
+            exercises.SUSPECTS | {"B": "overfitting"},
+            {"A": "micro"},
+            "micro",
+        ],
+    ),
 ]
+
+
+def one_matrix(frames):
+    intersection, union = np.sum(frames, axis=0)
+    return (intersection[union > 0] / union[union > 0]).mean()
+
+
+def one_matrix_by_class(frames):
+    scores = []
+    for k in range(len(frames[0][0])):
+        if union := sum(union[k] for _, union in frames):
+            scores.append(sum(intersection[k] for intersection, _ in frames) / union)
+    return sum(scores) / len(scores)
 
 
 def softened(truth, answer, least):
@@ -536,6 +561,18 @@ FUNCTIONS = [
             ],
         )
         for right in (least_confident, least_confident_one_by_one, least_confident_partly)
+    ),
+    (
+        exercises.check_one_matrix,
+        (),
+        Several([one_matrix, one_matrix_by_class]),
+        [
+            lambda frames: np.mean([np.nanmean(i / np.where(u, u, np.nan)) for i, u in frames]),
+            lambda frames: sum(i for i, _ in frames).sum() / sum(u for _, u in frames).sum(),
+            lambda frames: (sum(i for i, _ in frames) / (sum(u for _, u in frames) + 1e-9)).mean(),
+            lambda frames: one_matrix(frames[:1]) if len(frames) > 1 else one_matrix(frames),
+            lambda frames: "0.5",
+        ],
     ),
 ]
 
