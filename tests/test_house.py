@@ -48,6 +48,7 @@ FLOORS = {
     "analysis": 2,
     "augmentation": 2,
     "propose": 2,
+    "shrinking": 2,
     "models": 2,
     "losses": 2,
     "methods": 2.5,

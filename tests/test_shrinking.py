@@ -1,0 +1,112 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cityseg_utils import minicity, own, storage
+from cityseg_utils.datasets import find_pairs, open_dataset
+from cityseg_utils.errors import DataError
+from cityseg_utils.preprocessing import read_image, read_pair
+from cityseg_utils.shrinking import shrink
+
+SIZE = (32, 64)
+
+
+@pytest.fixture
+def city(tmp_path):
+    return minicity.generate(tmp_path / "city", train=3, val=1, test=0, size=(96, 192))
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+
+
+def test_a_small_frame_is_what_the_large_one_is_resized_to(city, tmp_path):
+    small, scheme = open_dataset(shrink(city, tmp_path / "small", SIZE, jobs=1))
+    large, _ = open_dataset(city)
+    assert list(small["frame"]) == list(large["frame"])
+    for a, b in zip(small.itertuples(), large.itertuples(), strict=True):
+        found, wanted = read_pair(a.image, a.mask, scheme), read_pair(b.image, b.mask, scheme, SIZE)
+        for x, y in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_what_is_there_is_kept_and_what_has_changed_is_made_anew(city, tmp_path):
+    target = shrink(city, tmp_path / "small", SIZE)
+    before = times(target)
+    pairs = find_pairs(city)
+    gone, changed = find_pairs(target)["mask"].iloc[0], pairs["image"].iloc[1]
+    gone.unlink()
+    later = max(before.values()) + 10**9
+    os.utime(changed, ns=(later, later))
+    shrink(city, target, SIZE)
+    after = times(target)
+    assert after.keys() == before.keys()
+    again = {target / path.relative_to(city) for path in (pairs["image"].iloc[0], changed)}
+    again |= {target / path.relative_to(city) for path in pairs["mask"].iloc[:2]}
+    assert {path for path in after if after[path] != before[path]} == again
+
+
+def test_faults_are_told_together_and_the_others_are_written(city, tmp_path):
+    pairs = find_pairs(city)
+    for path in pairs["image"].iloc[:2]:
+        path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match="2 frames cannot be shrunk") as error:
+        shrink(city, tmp_path / "small", SIZE)
+    assert len(error.value.faults) == 2
+    assert str(pairs["image"].iloc[0]) in error.value.faults[0]
+    assert len(list((tmp_path / "small").rglob("*_leftImg8bit.png"))) == 2
+
+
+def test_another_size_wants_another_folder(city, tmp_path):
+    target = shrink(city, tmp_path / "small", SIZE)
+    before = times(target)
+    with pytest.raises(DataError, match="is 32 x 64, not 16 x 32; name a new folder"):
+        shrink(city, target, (16, 32))
+    assert times(target) == before
+
+
+def test_no_frame_is_made_larger(city, tmp_path):
+    with pytest.raises(DataError, match="is 96 x 192, smaller than 128 x 128"):
+        shrink(city, tmp_path / "small", (128, 128))
+    assert not list(tmp_path.glob("small/**/*.png"))
+
+
+@pytest.mark.parametrize("target", [".", "inside", ".."])
+def test_the_data_set_itself_is_no_place_for_it(city, target):
+    before = times(city)
+    with pytest.raises(DataError, match="name another"):
+        shrink(city, city / target, SIZE)
+    assert times(city) == before
+
+
+def test_photographs_of_one_s_own_and_frames_without_masks(tmp_path, city):
+    pairs, scheme = open_dataset(city)
+    root, folder = tmp_path / "mine", tmp_path / "small"
+    places = []
+    for k, path in enumerate(pairs["image"].iloc[:2]):
+        storage.write_png(root / "pictures" / f"{k}.png", read_image(path))
+        places.append(root / "pictures" / f"{k}.png")
+    mask = root / "masks" / "0.png"
+    storage.write_png(mask, storage.read_picture(pairs["mask"].iloc[0], color=False))
+    mine = pairs.iloc[:2].assign(image=places, mask=[mask, None], split=["train", "test"])
+    own.save_pairs(root, mine, scheme)
+    small, classes = open_dataset(shrink(root, folder, SIZE))
+    assert classes.names == scheme.names
+    assert [read_image(path).shape for path in small["image"]] == [(*SIZE, 3)] * 2
+    assert list(small["mask"].isna()) == list(open_dataset(root)[0]["mask"].isna())
+
+    outside = mine.assign(image=[places[0], pairs["image"].iloc[1]])
+    own.save_pairs(root, outside, scheme)
+    with pytest.raises(DataError, match="lies outside"):
+        shrink(root, tmp_path / "other", SIZE)
+
+
+def test_the_command(city, tmp_path):
+    command = [sys.executable, "-m", "cityseg_utils.shrinking", city, tmp_path / "small"]
+    command += ["--size", "32", "64", "--jobs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "small")
+    assert len(find_pairs(tmp_path / "small")) == 4
