@@ -312,11 +312,16 @@ class Source:
 
     def _batches(self, numbers: Callable[[], Iterator], counted: Callable):
         signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
-        return (
+        return self.batched(
             tf.data.Dataset.from_generator(numbers, output_signature=signature)
             .apply(counted)
             .map(self._load, tf.data.AUTOTUNE)
-            .map(self._prepare, tf.data.AUTOTUNE)
+        )
+
+    def batched(self, frames):
+        """Return the batches of a ``tf.data.Dataset`` of image, mask, number and epoch."""
+        return (
+            frames.map(self._prepare, tf.data.AUTOTUNE)
             .batch(self.batch_size)
             .map(self._finish, tf.data.AUTOTUNE)
             .prefetch(2)

@@ -55,6 +55,7 @@ FLOORS = {
     "adversarial": 3,
     "semi_supervised": 3,
     "pipeline": 3,
+    "shards": 3.5,
     "prediction": 3,
     "runs": 3,
     "training": 4,

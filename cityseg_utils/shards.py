@@ -1,0 +1,234 @@
+"""Frames packed into a few large files, which TensorFlow reads without Python: TFRecord shards.
+
+    python -m cityseg_utils.shards /data/cityscapes /data/shards --size 256 512
+
+A folder of photographs is opened file by file, and decoded in threads of Python. Shards are read
+from end to end by TensorFlow alone, so data may be larger than memory, lie on a slow or distant
+disk, and be prepared by other machines. A record is a ``tf.train.Example`` with ``image`` and
+``mask``, the bytes of ``(H, W, 3)`` and ``(H, W) uint8``, and the frame's ``number``.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cityseg_utils import datasets, storage
+from cityseg_utils.errors import DataError
+from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.labels import ClassScheme
+from cityseg_utils.pipeline import Batches, Frames, Source
+from cityseg_utils.preprocessing import Size
+
+tf = load_tensorflow()
+
+INDEX = "shards.json"
+PER_SHARD = 128
+OPEN = 4  # shards at a time
+WINDOW = 512  # frames that are shuffled together
+_FEATURES = {
+    "image": tf.io.FixedLenFeature((), tf.string),
+    "mask": tf.io.FixedLenFeature((), tf.string),
+    "number": tf.io.FixedLenFeature((), tf.int64),
+}
+
+
+def write(
+    pairs: pd.DataFrame,
+    scheme: ClassScheme,
+    size: Size,
+    folder: Path | str,
+    per_shard: int = PER_SHARD,
+    progress: bool = False,
+) -> Path:
+    """Write the frames of a split into shards; those that are there already are kept.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        As from `datasets.find_pairs`, one split of it.
+    scheme : ClassScheme
+    size : (height, width)
+        Of the frames in the shards.
+    folder : Path or str
+        A new one, or one where this was begun.
+    per_shard : int
+        Frames in a shard: files of about 100 MB are usual.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    DataError
+        If a frame cannot be read, or the folder holds shards of other frames.
+    StorageError
+        If a shard cannot be written.
+    """
+    folder = Path(folder)
+    frames = Frames(pairs, scheme, size, cache=None)
+    starts = range(0, len(frames), per_shard)
+    index = {
+        "frames": frames.digest,
+        "size": list(frames.size),
+        "classes": list(scheme.names),
+        "number": len(frames),
+        "shards": [f"frames-{k:05d}-of-{len(starts):05d}.tfrecord" for k in range(len(starts))],
+    }
+    if (folder / INDEX).exists() and _read_index(folder) != index:
+        raise DataError(f"{folder}: holds shards of other frames; name a new folder")
+    storage.write_bytes(folder / INDEX, json.dumps(index, indent=1).encode())
+    todo = [k for k, name in enumerate(index["shards"]) if not (folder / name).is_file()]
+    if progress and todo:
+        from tqdm.auto import tqdm
+
+        todo = tqdm(todo, desc="packing", unit="shard")
+    for k in todo:
+        numbers = range(starts[k], min(starts[k] + per_shard, len(frames)))
+        _write_shard(folder / index["shards"][k], frames, numbers)
+    return folder
+
+
+def _write_shard(path: Path, frames: Frames, numbers: range) -> None:
+    with storage.write_whole(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        for number in numbers:
+            image, mask = frames[number]
+            features = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
+                "mask": tf.train.Feature(bytes_list=tf.train.BytesList(value=[mask.tobytes()])),
+                "number": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=features))
+            writer.write(example.SerializeToString())
+
+
+def _read_index(folder: Path) -> dict:
+    try:
+        return json.loads(storage.read_bytes(folder / INDEX))
+    except ValueError as error:
+        raise DataError(f"{folder / INDEX}: is damaged: {error}") from error
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The frames in a folder of shards, as `pipeline.Source` wants to know them."""
+
+    files: tuple[str, ...]
+    number: int
+    size: Size
+    scheme: ClassScheme
+    digest: str
+    fault: None = None
+
+    def __len__(self) -> int:
+        return self.number
+
+
+class ShardSource(Source):
+    """What batches are made of if the frames are in shards; nothing of it runs in Python.
+
+    In an epoch the shards come in another order, four of them by turns, and of their frames 512 at
+    a time are shuffled: less thorough than `pipeline.frame_order`, and a function of the seed and
+    the epoch like that.
+    """
+
+    def one_epoch(self):
+        """Return a ``tf.data.Dataset`` of an epoch: the next one each time that it is begun."""
+        epochs = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        begun = tf.data.Dataset.range(1).map(lambda _: epochs.assign_add(1))
+        batches = begun.flat_map(self._epoch)
+        return batches.take(self.steps).apply(tf.data.experimental.assert_cardinality(self.steps))
+
+    def from_step(self, step: int):
+        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on."""
+        first, begun = divmod(step, self.steps)
+        epochs = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+        return epochs.flat_map(lambda epoch: self._epoch(epoch).take(self.steps)).skip(begun)
+
+    def _epoch(self, epoch):
+        files = tf.constant(self.frames.files)
+        key = tf.random.experimental.stateless_fold_in([self.seed, 1], epoch)
+        if self.shuffle:
+            files = tf.random.experimental.stateless_shuffle(files, key)
+        records = tf.data.Dataset.from_tensor_slices(files).interleave(
+            tf.data.TFRecordDataset, cycle_length=OPEN, num_parallel_calls=OPEN, deterministic=True
+        )
+        if self.shuffle:
+            windows = records.batch(WINDOW).map(
+                lambda x: tf.random.experimental.stateless_shuffle(x, key)
+            )
+            records = windows.prefetch(1).unbatch()
+        loaded = records.map(lambda record: (*self._parse(record), epoch), tf.data.AUTOTUNE)
+        return self.batched(loaded)
+
+    def _parse(self, record):
+        frame = tf.io.parse_single_example(record, _FEATURES)
+        image = tf.reshape(tf.io.decode_raw(frame["image"], tf.uint8), (*self.frames.size, 3))
+        mask = tf.reshape(tf.io.decode_raw(frame["mask"], tf.uint8), self.frames.size)
+        return image, mask, frame["number"]
+
+
+def make_dataset(
+    folder: Path | str,
+    scheme: ClassScheme,
+    batch_size: int,
+    size: Size | None = None,
+    augment: Callable | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    normalization: str = "unit",
+    mix: Callable | None = None,
+) -> Batches:
+    """Build the input pipeline of `pipeline.make_dataset` on shards.
+
+    Parameters
+    ----------
+    folder : Path or str
+        As :func:`write` leaves it.
+    scheme : ClassScheme
+        The one that they were written with.
+    batch_size : int
+    size : (height, width), optional
+        Of the batches, default that of the frames; `augment` gets those of the shards.
+    augment, shuffle, seed, normalization, mix
+        As for `pipeline.make_dataset`.
+
+    Raises
+    ------
+    DataError
+        If a shard is missing, or they are of other classes.
+    """
+    folder = Path(folder)
+    index = _read_index(folder)
+    if tuple(index["classes"]) != scheme.names:
+        raise DataError(f"{folder}: holds other classes than {scheme.name!r}: {index['classes']}")
+    files = [folder / name for name in index["shards"]]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise DataError(f"{folder}: lacks {len(missing)} of {len(files)} shards: write them again")
+    frames = Packed(
+        tuple(map(str, files)), index["number"], tuple(index["size"]), scheme, index["frames"]
+    )
+    size = tuple(size or frames.size)
+    return Batches(
+        ShardSource(frames, size, batch_size, augment, mix, shuffle, seed, normalization)
+    )
+
+
+def main() -> None:
+    """Pack the train split of a data set."""
+    parser = argparse.ArgumentParser("python -m cityseg_utils.shards")
+    parser.add_argument("data", type=Path, help="the data set")
+    parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--split", default="train")
+    options = parser.parse_args()
+    pairs, scheme = datasets.open_dataset(options.data)
+    pairs = pairs[pairs["split"] == options.split]
+    print(write(pairs, scheme, tuple(options.size), options.folder, progress=True))
+
+
+if __name__ == "__main__":
+    main()
