@@ -25,11 +25,24 @@ def soft_counts(truth, probabilities):
     labelled = tf.reduce_sum(truth, -1, keepdims=True)
     probabilities = probabilities * labelled
     axes = [0, 1, 2]
-    return (
+    return over_all_copies(
         tf.reduce_sum(truth * probabilities, axes),
         tf.reduce_sum(truth, axes),
         tf.reduce_sum(probabilities, axes),
     )
+
+
+def over_all_copies(*sums):
+    """Add up sums over the copies of a network that learn together; alone, return them.
+
+    Copies on several devices each see a part of a batch. A loss that is a ratio of sums, as Dice
+    and a mean over labelled pixels are, is that of the whole batch only if its sums are. Each copy
+    gets the loss over the number of copies, as Keras divides it, and their gradients are added.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return sums
+    return tuple(context.all_reduce(tf.distribute.ReduceOp.SUM, list(sums)))
 
 
 def surprise(likelihood):
@@ -124,7 +137,7 @@ class CrossEntropy(tf.keras.losses.Loss):
         loss = surprise(likelihood) * counts
         if self.focus:
             loss *= (1 - likelihood) ** self.focus
-        return tf.math.divide_no_nan(tf.reduce_sum(loss), tf.reduce_sum(counts))
+        return tf.math.divide_no_nan(*over_all_copies(tf.reduce_sum(loss), tf.reduce_sum(counts)))
 
     def get_config(self) -> dict:
         return {"weights": self.weights, "focus": self.focus, "name": self.name}
@@ -166,7 +179,10 @@ class SumOfLosses(tf.keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         pairs = zip(self.weights, self.losses, strict=True)
-        return tf.add_n([weight * loss(y_true, y_pred) for weight, loss in pairs])
+        # Called as Keras calls them they would refuse to learn on several devices.
+        return tf.add_n(
+            [weight * tf.reduce_mean(loss.call(y_true, y_pred)) for weight, loss in pairs]
+        )
 
     def get_config(self) -> dict:
         parts = [tf.keras.losses.serialize(loss, use_legacy_format=True) for loss in self.losses]

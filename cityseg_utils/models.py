@@ -280,6 +280,24 @@ def seconds_per_image(model, size: Size, repeats: int = 21) -> float:
     return min(times)
 
 
+def synchronized(model):
+    """Return a copy of a model whose BatchNorm layers take their means over all devices.
+
+    Call it in the scope of a ``tf.distribute`` strategy; see `training.fit`. On one device it
+    learns what the model learns, but for the moving variance, which Keras computes in two ways.
+    """
+
+    def clone(layer):
+        config = layer.get_config()
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            config["synchronized"] = True
+        return type(layer).from_config(config)
+
+    copy = tf.keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def save_weights(model, path: Path | str) -> None:
     """Write a model's weights, BatchNorm's averages included, to an ``.npz`` file.
 

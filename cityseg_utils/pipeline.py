@@ -23,6 +23,8 @@ from cityseg_utils.preprocessing import Size, affine, read_image, read_pair
 tf = load_tensorflow()
 
 CACHES = ("memory", "disk", None)
+Part = tuple[int, int]  # which worker of how many
+WHOLE: Part = (0, 1)
 _EMPTY = -1  # the number of a place in a batch that no frame fills
 
 
@@ -288,9 +290,13 @@ class Source:
         dataset = self._batches(numbers, counted)
         return dataset if self.limit is None else dataset.take(self.limit)
 
-    def from_step(self, step: int):
-        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on."""
+    def from_step(self, step: int, part: Part = WHOLE):
+        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on.
+
+        Of each batch only a part, if there are several workers: every second frame for two.
+        """
         first, begun = divmod(step, self.steps)
+        worker, workers = part
         # As many places in each epoch as fill its batches; those that are left over are empty.
         filled = self.steps * self.batch_size
 
@@ -300,29 +306,30 @@ class Source:
             while True:
                 order = np.full(filled, _EMPTY)
                 order[: len(self.frames)] = self._order(epoch)[:filled]
-                for number in order[start:]:
+                for number in order[start + worker :: workers]:
                     yield number, epoch
                 start, epoch = 0, epoch + 1
 
-        return self._batches(numbers, lambda dataset: dataset)
+        return self._batches(numbers, lambda dataset: dataset, workers)
 
     def _order(self, epoch: int) -> np.ndarray:
         number = len(self.frames)
         return frame_order(number, self.seed, epoch) if self.shuffle else np.arange(number)
 
-    def _batches(self, numbers: Callable[[], Iterator], counted: Callable):
+    def _batches(self, numbers: Callable[[], Iterator], counted: Callable, workers: int = 1):
         signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
         return self.batched(
             tf.data.Dataset.from_generator(numbers, output_signature=signature)
             .apply(counted)
-            .map(self._load, tf.data.AUTOTUNE)
+            .map(self._load, tf.data.AUTOTUNE),
+            workers,
         )
 
-    def batched(self, frames):
+    def batched(self, frames, workers: int = 1):
         """Return the batches of a ``tf.data.Dataset`` of image, mask, number and epoch."""
         return (
             frames.map(self._prepare, tf.data.AUTOTUNE)
-            .batch(self.batch_size)
+            .batch(self.batch_size // workers)
             .map(self._finish, tf.data.AUTOTUNE)
             .prefetch(2)
         )

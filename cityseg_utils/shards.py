@@ -21,7 +21,7 @@ from cityseg_utils import datasets, storage
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
-from cityseg_utils.pipeline import Batches, Frames, Source
+from cityseg_utils.pipeline import WHOLE, Batches, Frames, Part, Source
 from cityseg_utils.preprocessing import Size
 
 tf = load_tensorflow()
@@ -142,13 +142,16 @@ class ShardSource(Source):
         batches = begun.flat_map(self._epoch)
         return batches.take(self.steps).apply(tf.data.experimental.assert_cardinality(self.steps))
 
-    def from_step(self, step: int):
-        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on."""
+    def from_step(self, step: int, part: Part = WHOLE):
+        """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on.
+
+        Of each batch only a part, if there are several workers: every second frame for two.
+        """
         first, begun = divmod(step, self.steps)
         epochs = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-        return epochs.flat_map(lambda epoch: self._epoch(epoch).take(self.steps)).skip(begun)
+        return epochs.flat_map(lambda epoch: self._epoch(epoch, part).take(self.steps)).skip(begun)
 
-    def _epoch(self, epoch):
+    def _epoch(self, epoch, part: Part = WHOLE):
         files = tf.constant(self.frames.files)
         key = tf.random.experimental.stateless_fold_in([self.seed, 1], epoch)
         if self.shuffle:
@@ -161,8 +164,11 @@ class ShardSource(Source):
                 lambda x: tf.random.experimental.stateless_shuffle(x, key)
             )
             records = windows.prefetch(1).unbatch()
-        loaded = records.map(lambda record: (*self._parse(record), epoch), tf.data.AUTOTUNE)
-        return self.batched(loaded)
+        worker, workers = part
+        loaded = records.shard(workers, worker).map(
+            lambda record: (*self._parse(record), epoch), tf.data.AUTOTUNE
+        )
+        return self.batched(loaded, workers)
 
     def _parse(self, record):
         frame = tf.io.parse_single_example(record, _FEATURES)

@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import framework, identity, plots, storage
+from cityseg_utils import distribution, framework, identity, plots, storage
 from cityseg_utils.errors import StorageError, TrainingError
 from cityseg_utils.framework import deterministic, load_tensorflow
 from cityseg_utils.models import check_fits, load_weights, save_weights
-from cityseg_utils.pipeline import Batches
+from cityseg_utils.pipeline import WHOLE, Batches, Part
 
 # Their names of before, for one release.
 from cityseg_utils.prediction import commonest_by_location, evaluate, predict, score  # noqa: F401
@@ -125,6 +126,7 @@ def fit(
     refresh_on: str | None = None,
     keep: str = "best",
     save_every: float | None = None,
+    strategy=None,
 ) -> Run:
     """Train a compiled model for a budget, and survive being killed.
 
@@ -171,14 +173,21 @@ def fit(
     keep : {"best", "last"}
         Which epoch's weights the model gets; without `val` the last one's.
     save_every : float, optional
-        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 60.
+        Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 60. With
+        several workers a state is kept after each epoch instead, in a folder that all must see.
+    strategy : tf.distribute.Strategy, optional
+        Learn on all its devices, or machines, as if they were one: the one in whose scope the model
+        was made, its BatchNorm synchronised (`models.synchronized`). Each device gets its part of
+        every batch. Not with `val`, or a model that has a ``train_step`` of its own; budgets are
+        `epochs` or `steps`.
 
     Raises
     ------
     FrameworkError
         If the model or a callback is of Keras 3.
     ValueError
-        If the model cannot take the batches or lacks the metric, or the name begins no folder's.
+        If the model cannot take the batches or lacks the metric, or the name begins no folder's; or
+        if several devices would learn something else than one.
     TrainingError
         If the loss is no number any more, or another process trains the same.
     StorageError
@@ -190,8 +199,10 @@ def fit(
     if refresh_on is not None and refresh_on not in data.sets:
         raise ValueError(f"refresh_on must be one of {list(data.sets)}, got {refresh_on!r}")
     predictor = getattr(model, "predictor", model)
-    _check(model, predictor, data, val, callbacks, name)
     budget = _Budget(epochs, steps, seconds, processor_seconds, data.steps)
+    team = distribution.Team(strategy)
+    team.check(model, predictor, data.first, val, budget.steps)
+    _check(model, predictor, data, val, callbacks, name)
     options = {"schedule": schedule, "average": average, "refresh": refresh}
     if refresh_on is not None:
         options["refresh_on"] = refresh_on
@@ -199,12 +210,12 @@ def fit(
     folder = RunFolder(Path(runs or storage.home() / "runs") / f"{name}-{_digest(config)}")
     reused = folder.is_finished()
     if not reused:
-        with folder.claimed():
+        with team.claimed(folder) as folder:
             if not folder.is_finished():  # as it was by another process, a moment ago
                 folder.note_config(config)
                 if save_every is None:
                     save_every = float(os.environ.get("CITYSEG_SAVE_EVERY", 60))
-                watch = _Watch(val, callbacks, progress, save_every)
+                watch = _Watch(val, callbacks, progress, save_every, team)
                 _Training(model, predictor, data, folder, budget, options, watch).run()
     history, result = folder.read()
     best = keep == "best" and "best_epoch" in result
@@ -256,9 +267,11 @@ class _Data:
         specs = {name: batches.element_spec for name, batches in self.sets.items()}
         return specs if self.named else specs["labelled"]
 
-    def from_step(self, step: int):
-        """Return the endless batches from that step on."""
-        streams = {name: batches.source.from_step(step) for name, batches in self.sets.items()}
+    def from_step(self, step: int, part: Part = WHOLE):
+        """Return the endless batches from that step on, or a worker's part of each."""
+        streams = {
+            name: batches.source.from_step(step, part) for name, batches in self.sets.items()
+        }
         return tf.data.Dataset.zip(streams) if self.named else streams["labelled"]
 
 
@@ -321,7 +334,7 @@ def _describe_model(model) -> dict:
         "loss": identity.describe(getattr(model, "loss", None)),
     }
     if not _is_keras_s(type(model)):  # a method
-        parts = {name: x for name, x in vars(model).items() if name not in vars(_EMPTY_MODEL)}
+        parts = {name: x for name, x in vars(model).items() if name not in vars(_empty_model())}
         described["method"] = identity.describe(type(model))
         described["parts"] = {
             name: _fingerprint(part)
@@ -333,7 +346,12 @@ def _describe_model(model) -> dict:
     return described
 
 
-_EMPTY_MODEL = tf.keras.Model()
+@cache
+def _empty_model():
+    # Made late: TensorFlow takes no strategy over machines after its first use.
+    return tf.keras.Model()
+
+
 _OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 _KNOWN_PARTS = (*_OPTIMIZERS, tf.keras.metrics.Metric)
 
@@ -375,10 +393,8 @@ def _without_precision(config):
 # -- the training ---------------------------------------------------------------------------------
 
 
-def make_step(model, average: "Average | None" = None, spec=None):
+def make_step(model, average: "Average | None" = None, spec=None, team=distribution.ALONE):
     """Return the function that learns from one batch and returns its logs.
-
-    The one place for what a step may become: over several devices, or of several batches.
 
     Parameters
     ----------
@@ -387,9 +403,11 @@ def make_step(model, average: "Average | None" = None, spec=None):
         Weights that follow the model's.
     spec : nested structure of TensorSpec, optional
         Shapes and types of a batch.
+    team : distribution.Team
+        The devices that do it together.
     """
 
-    def step(batch):
+    def learn(batch):
         logs = model.train_step(batch)
         for metric in model.metrics:
             if isinstance(metric, tf.keras.metrics.Mean):  # so that each step's own can be noted
@@ -398,7 +416,7 @@ def make_step(model, average: "Average | None" = None, spec=None):
             average.update()
         return logs
 
-    return tf.function(step, input_signature=None if spec is None else [spec])
+    return team.together(learn, spec)
 
 
 class Average(tf.Module):
@@ -415,7 +433,10 @@ class Average(tf.Module):
     def __init__(self, model, momentum: float):
         super().__init__()
         self.momentum, self._weights = momentum, model.weights
-        self.values = [tf.Variable(x, trainable=False) for x in model.get_weights()]
+        first = tf.VariableAggregation.ONLY_FIRST_REPLICA  # on several devices all are equal
+        self.values = [
+            tf.Variable(x, trainable=False, aggregation=first) for x in model.get_weights()
+        ]
 
     def update(self) -> None:
         """Go a little towards the weights of now."""
@@ -445,6 +466,7 @@ class _Watch:
     callbacks: Sequence
     progress: bool
     save_every: float
+    team: distribution.Team = distribution.ALONE
 
 
 class _Training:
@@ -455,8 +477,9 @@ class _Training:
         self.folder, self.budget, self.watch = folder, budget, watch
         self.schedule, self.refresh = options["schedule"], options["refresh"]
         self.refresh_on = options.get("refresh_on", next(iter(data.sets)))
-        momentum = options["average"]
-        self.average = Average(predictor, momentum) if momentum else None
+        momentum, self.team = options["average"], watch.team
+        with self.team.scope():
+            self.average = Average(predictor, momentum) if momentum else None
         self.total, self.done = budget.steps, 0
         self.logs: list[dict[str, float]] = []  # of each step
         self.seconds = self.processor_seconds = 0.0
@@ -470,6 +493,7 @@ class _Training:
                 self._go_on()
                 self._finish()
             except tf.errors.OpError as error:
+                self.team.say_who_is_gone(error)
                 raise own_error(error, self.folder.path, sources) from None
 
     def _prepare(self) -> None:
@@ -477,8 +501,9 @@ class _Training:
         if self.predictor is self.model:  # or a step that makes variables is traced twice
             optimizer = self.model.optimizer
             inner = getattr(optimizer, "inner_optimizer", optimizer)
-            inner.build(self.model.trainable_variables)
-        self.step = make_step(self.model, self.average, self.data.element_spec)
+            with self.team.scope():
+                inner.build(self.model.trainable_variables)
+        self.step = make_step(self.model, self.average, self.data.element_spec, self.team)
         self.graph = self.step.get_concrete_function().graph
         if drawn := framework.stateful_randomness(self.graph):
             self.watch.save_every = math.inf
@@ -517,13 +542,19 @@ class _Training:
         self.model.stop_training = False
         callbacks.on_train_begin()
         self.saved, self.begun = time.perf_counter(), None
-        for batch in islice(self.data.from_step(self.done), max(0, self.total - self.done)):
+        batches = self.data.from_step(self.done, self.team.part)
+        for batch in islice(batches, max(0, self.total - self.done)):
             self._learn_from(batch, callbacks)
             if self.model.stop_training:
                 break
-            if time.perf_counter() - self.saved > self.watch.save_every:
+            if self._is_time_to_save():
                 self._save()
         callbacks.on_train_end()
+
+    def _is_time_to_save(self) -> bool:
+        if self.team.has_workers:  # who save together, by what they all know
+            return self.done % self.budget.per_epoch == 0
+        return time.perf_counter() - self.saved > self.watch.save_every
 
     def _learn_from(self, batch, callbacks) -> None:
         epoch, number = divmod(self.done, self.budget.per_epoch)

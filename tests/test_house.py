@@ -58,6 +58,7 @@ FLOORS = {
     "shards": 3.5,
     "prediction": 3,
     "runs": 3,
+    "distribution": 3.5,
     "training": 4,
     "recipes": 5,
     "statistics": 5,
