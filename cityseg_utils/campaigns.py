@@ -81,6 +81,10 @@ class Ground:
         """The folder of its logs and trainings."""
         return storage.home() / "runs" / "campaigns" / self.data.replace(", ", "-")
 
+    def folder(self, strategy: str, unit: str, seed: int) -> Path:
+        """Return the folder of a campaign's log."""
+        return self.home / f"{strategy.replace(' ', '-')}-{unit}-{seed}"
+
 
 def changes(size, points: bool) -> Compose:
     """Return the changes of labelled frames, for single pixels or for whole masks."""
@@ -131,7 +135,7 @@ def run(
         The folder with the campaign's log.
     """
     unit = "pixel" if parts is None else "superpixel"
-    folder = ground.home / f"{strategy.replace(' ', '-')}-{unit}-{seed}"
+    folder = ground.folder(strategy, unit, seed)
     rounds = active_learning.campaign(
         strategy,
         budgets,
@@ -163,9 +167,12 @@ def go_on(
     Parameters as for :func:`run`, but for `answers`, an image, and `method`, which labels all other
     pixels; it sees frames of the ground's size, enlarged and mirrored.
     """
-    folder = run(strategy, seed, ground, results, _up_to(answers), command=command)
+    folder, number = ground.folder(strategy, "pixel", seed), len(ground.pairs) * answers
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
-    known = log.first(len(ground.pairs) * answers)
+    if len(log.answers) < number:
+        run(strategy, seed, ground, results, _up_to(answers), command=command)
+        log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
+    known = log.first(number)
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
     small, runs = pool.write(folder / "taught"), ground.home / "trainings"
     looks = Compose(ScaleAndCrop(ground.recipe.size, (1.0, 1.5)), Flip())
