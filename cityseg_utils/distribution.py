@@ -61,17 +61,26 @@ class Team:
         """Return the context in which variables are made, one for each device."""
         return nullcontext() if self.strategy is None else self.strategy.scope()
 
-    def check(self, model, predictor, source: Source, val, steps: int | None) -> None:
-        """Refuse what several devices would do in another way than one.
+    def check(self, model, predictor, source: Source, val, steps: int | None, parts: int) -> None:
+        """Refuse what several devices, or several parts of a batch, would do in another way.
 
         Raises
         ------
         ValueError
         """
-        if self.strategy is None:
+        if self.strategy is None and parts == 1:
             return
         if predictor is not model:
-            raise ValueError("a model with a train_step of its own learns on one device alone")
+            raise ValueError("a model with a train_step of its own learns from whole batches alone")
+        shares, left = self.copies * parts, len(source.frames) % source.batch_size
+        if parts < 1 or source.batch_size % shares or 0 < left < shares:
+            raise ValueError(
+                f"each batch is dealt to {self.copies} devices, in {parts} parts: of its "
+                f"{source.batch_size} frames, and of the {left or source.batch_size} of an epoch's "
+                "last one, all must get some; choose another batch size"
+            )
+        if self.strategy is None:
+            return
         if val is not None:
             raise ValueError("with a strategy, score afterwards: leave val out")
         if steps is None:
@@ -81,12 +90,6 @@ class Team:
             raise ValueError(
                 "each device would normalise by the means of its own part of a batch; make the "
                 "model with models.synchronized(model) in the strategy's scope"
-            )
-        left = len(source.frames) % source.batch_size
-        if source.batch_size % self.copies or 0 < left < self.copies:
-            raise ValueError(
-                f"{self.copies} devices share each batch, of {source.batch_size} frames, and the "
-                f"last one of an epoch of {left or source.batch_size}: choose another batch size"
             )
 
     @contextmanager

@@ -127,6 +127,7 @@ def fit(
     keep: str = "best",
     save_every: float | None = None,
     strategy=None,
+    parts: int = 1,
 ) -> Run:
     """Train a compiled model for a budget, and survive being killed.
 
@@ -180,6 +181,10 @@ def fit(
         was made, its BatchNorm synchronised (`models.synchronized`). Each device gets its part of
         every batch. Not with `val`, or a model that has a ``train_step`` of its own; budgets are
         `epochs` or `steps`.
+    parts : int
+        Take each batch in so many parts, one after the other, and add up their gradients, where
+        memory holds no more. The mean of their losses is learned from, and BatchNorm sees a part
+        at a time.
 
     Raises
     ------
@@ -201,11 +206,13 @@ def fit(
     predictor = getattr(model, "predictor", model)
     budget = _Budget(epochs, steps, seconds, processor_seconds, data.steps)
     team = distribution.Team(strategy)
-    team.check(model, predictor, data.first, val, budget.steps)
+    team.check(model, predictor, data.first, val, budget.steps, parts)
     _check(model, predictor, data, val, callbacks, name)
     options = {"schedule": schedule, "average": average, "refresh": refresh}
     if refresh_on is not None:
         options["refresh_on"] = refresh_on
+    if parts > 1:
+        options["parts"] = parts
     config = _describe(model, data, val, budget, options)
     folder = RunFolder(Path(runs or storage.home() / "runs") / f"{name}-{_digest(config)}")
     reused = folder.is_finished()
@@ -393,7 +400,9 @@ def _without_precision(config):
 # -- the training ---------------------------------------------------------------------------------
 
 
-def make_step(model, average: "Average | None" = None, spec=None, team=distribution.ALONE):
+def make_step(
+    model, average: "Average | None" = None, spec=None, team=distribution.ALONE, parts: int = 1
+):
     """Return the function that learns from one batch and returns its logs.
 
     Parameters
@@ -405,10 +414,12 @@ def make_step(model, average: "Average | None" = None, spec=None, team=distribut
         Shapes and types of a batch.
     team : distribution.Team
         The devices that do it together.
+    parts : int
+        In how many parts a device takes its share of the batch.
     """
 
     def learn(batch):
-        logs = model.train_step(batch)
+        logs = model.train_step(batch) if parts == 1 else _learn_in_parts(model, parts, batch)
         for metric in model.metrics:
             if isinstance(metric, tf.keras.metrics.Mean):  # so that each step's own can be noted
                 metric.reset_state()
@@ -417,6 +428,29 @@ def make_step(model, average: "Average | None" = None, spec=None, team=distribut
         return logs
 
     return team.together(learn, spec)
+
+
+def _learn_in_parts(model, parts: int, batch) -> dict:
+    """Do Keras's ``train_step`` with only a part of the batch in memory at a time."""
+    images, truth = batch
+    variables, optimizer = model.trainable_variables, model.optimizer
+    scales = isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def add_gradients(k, sums):
+        with tf.GradientTape() as tape:
+            answer = model(images[k::parts], training=True)
+            loss = model.compute_loss(images[k::parts], truth[k::parts], answer) / parts
+            loss = optimizer.get_scaled_loss(loss) if scales else loss
+        model.compute_metrics(images[k::parts], truth[k::parts], answer, None)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return k + 1, [a + b for a, b in zip(sums, gradients, strict=True)]
+
+    zeros = [tf.zeros_like(x) for x in variables]
+    _, gradients = tf.while_loop(lambda k, _: k < parts, add_gradients, (0, zeros))
+    if scales:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return {metric.name: metric.result() for metric in model.metrics}
 
 
 class Average(tf.Module):
@@ -478,6 +512,7 @@ class _Training:
         self.schedule, self.refresh = options["schedule"], options["refresh"]
         self.refresh_on = options.get("refresh_on", next(iter(data.sets)))
         momentum, self.team = options["average"], watch.team
+        self.parts = options.get("parts", 1)
         with self.team.scope():
             self.average = Average(predictor, momentum) if momentum else None
         self.total, self.done = budget.steps, 0
@@ -503,7 +538,8 @@ class _Training:
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             with self.team.scope():
                 inner.build(self.model.trainable_variables)
-        self.step = make_step(self.model, self.average, self.data.element_spec, self.team)
+        spec = self.data.element_spec
+        self.step = make_step(self.model, self.average, spec, self.team, self.parts)
         self.graph = self.step.get_concrete_function().graph
         if drawn := framework.stateful_randomness(self.graph):
             self.watch.save_every = math.inf

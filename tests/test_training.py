@@ -536,3 +536,53 @@ def test_runs_lie_in_the_home_by_default(undisturbed, tiny_city, own_home):
     _, run = small_fit(tiny_city, None)
     assert run.reused
     assert run.folder.parent == Path(own_home).resolve() / "runs"
+
+
+# -- a batch in parts -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unmixed(tmp_path, write_picture):
+    """Batches of six frames without void, so that the parts of a batch weigh the same."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(12):
+        picture = rng.integers(0, 256, (16, 32, 3), np.uint8)
+        image, mask = tmp_path / f"{k}.png", tmp_path / f"{k}-mask.png"
+        write_picture(image, picture)
+        write_picture(mask, (picture[..., 0] > 128).astype(np.uint8))
+        rows.append({"image": image, "mask": mask})
+    return make_dataset(pd.DataFrame(rows), RED_GREEN, (16, 32), 6, shuffle=True)
+
+
+def learned(batches, runs, optimizer, **options):
+    tf.keras.backend.clear_session()
+    set_seed(0)
+    layer = tf.keras.layers.Conv2D(2, 3, padding="same", activation="softmax")
+    model = tf.keras.Sequential([tf.keras.Input((16, 32, 3)), layer])
+    model.compile(optimizer, CrossEntropy())
+    run = training.fit(model, batches, steps=5, runs=runs, progress=False, **options)
+    return model.get_weights(), run.losses
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_parts_of_a_batch_add_up_to_the_step_of_all(unmixed, tmp_path, parts, scaled):
+    def sgd():
+        plain = tf.keras.optimizers.SGD(0.5)
+        return tf.keras.mixed_precision.LossScaleOptimizer(plain) if scaled else plain
+
+    (whole, losses), (added, others) = (
+        learned(unmixed, tmp_path / "runs", sgd(), parts=number) for number in (1, parts)
+    )
+    np.testing.assert_allclose(losses, others, rtol=1e-5)
+    for a, b in zip(whole, added, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert np.ptp(losses) > 0.01  # it has learned something
+
+
+@pytest.mark.parametrize("parts", [0, 4, 7])
+def test_parts_that_leave_one_without_a_frame_are_refused(unmixed, tmp_path, parts):
+    with pytest.raises(ValueError, match="choose another batch size"):
+        learned(unmixed, tmp_path / "runs", "sgd", parts=parts)
+    assert not (tmp_path / "runs").exists()
