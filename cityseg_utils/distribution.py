@@ -123,7 +123,7 @@ class Team:
                 "go on from the end of the last epoch"
             ) from error
 
-    def together(self, learn: Callable, spec):
+    def together(self, learn: Callable, spec, jit_compile: bool | None = None):
         """Return the function in which each device learns from its part of a batch.
 
         Parameters
@@ -132,6 +132,8 @@ class Team:
             From a batch to logs, as one device does it.
         spec : nested structure of TensorSpec, optional
             Of a batch.
+        jit_compile : bool, optional
+            Whether XLA compiles the step of a single device.
 
         Returns
         -------
@@ -139,7 +141,8 @@ class Team:
             From a batch, or a worker's part of it, to logs.
         """
         if self.strategy is None:
-            return tf.function(learn, input_signature=None if spec is None else [spec])
+            signature = None if spec is None else [spec]
+            return tf.function(learn, input_signature=signature, jit_compile=jit_compile)
         return _Together(self.strategy, self.copies // self.part[1], learn, spec)
 
 

@@ -139,11 +139,11 @@ def fit(
     Parameters
     ----------
     model : keras.Model
-        Compiled, with a :class:`MeanIoU` among its metrics if there is `val`. A model with a
-        ``train_step`` of its own may hold several networks and optimizers; the one in its attribute
-        ``predictor`` is averaged, scored and kept. What is random in a step should come from
-        stateless operations, or a killed run starts anew. After the call the model has the kept
-        weights.
+        Compiled, with a :class:`MeanIoU` among its metrics if there is `val`; XLA compiles the step
+        of a model that was compiled with ``jit_compile=True``. One with a ``train_step`` of its own
+        may hold several networks and optimizers; the one in its attribute ``predictor`` is
+        averaged, scored and kept. What is random in a step should come from stateless operations,
+        or a killed run starts anew. After the call the model has the kept weights.
     train : Batches, or mapping of names to Batches
         From `pipeline.make_dataset`. With names, a step gets a dict of one batch of each, and an
         epoch is one of the first.
@@ -427,7 +427,7 @@ def make_step(
             average.update()
         return logs
 
-    return team.together(learn, spec)
+    return team.together(learn, spec, model.jit_compile)
 
 
 def _learn_in_parts(model, parts: int, batch) -> dict:

@@ -555,12 +555,12 @@ def unmixed(tmp_path, write_picture):
     return make_dataset(pd.DataFrame(rows), RED_GREEN, (16, 32), 6, shuffle=True)
 
 
-def learned(batches, runs, optimizer, **options):
+def learned(batches, runs, optimizer, jit_compile=None, **options):
     tf.keras.backend.clear_session()
     set_seed(0)
     layer = tf.keras.layers.Conv2D(2, 3, padding="same", activation="softmax")
     model = tf.keras.Sequential([tf.keras.Input((16, 32, 3)), layer])
-    model.compile(optimizer, CrossEntropy())
+    model.compile(optimizer, CrossEntropy(), jit_compile=jit_compile)
     run = training.fit(model, batches, steps=5, runs=runs, progress=False, **options)
     return model.get_weights(), run.losses
 
@@ -586,3 +586,15 @@ def test_parts_that_leave_one_without_a_frame_are_refused(unmixed, tmp_path, par
     with pytest.raises(ValueError, match="choose another batch size"):
         learned(unmixed, tmp_path / "runs", "sgd", parts=parts)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_xla_compiles_learns_the_same(unmixed, tmp_path):
+    plain, compiled = (
+        learned(unmixed, tmp_path / str(jit), tf.keras.optimizers.SGD(0.5), jit_compile=jit)
+        for jit in (None, True)
+    )
+    np.testing.assert_allclose(plain[1], compiled[1], rtol=1e-4)
+    model = small_model()
+    assert not training.make_step(model).function_spec.jit_compile
+    model.jit_compile = True
+    assert training.make_step(model).function_spec.jit_compile
