@@ -5,8 +5,8 @@ the others is summed over all of them: gradients by the strategy, BatchNorm's me
 `models.synchronized`, a loss that is a ratio of sums by `losses.over_all_copies`. Then the copies
 learn what one device would learn from the whole batch, but for rounding.
 
-    python -m cityseg_utils.distribution train.py --workers 2
-    python -m cityseg_utils.distribution train.py --addresses 10.0.0.1:4000 10.0.0.2:4000 --index 0
+    python -m cityseg_utils.distribution --workers 2 train.py
+    python -m cityseg_utils.distribution --addresses 10.0.0.1:4000,10.0.0.2:4000 --index 0 train.py
 
 run a script that trains with ``tf.distribute.MultiWorkerMirroredStrategy()``: as two processes of
 this machine, or as the first of two machines. The other machine gets the same line with another
@@ -240,20 +240,24 @@ def _free_ports(number: int) -> list[int]:
 def main() -> None:
     """Run a script as several workers."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.distribution")
-    parser.add_argument("script", nargs="+", help="and its arguments; after -- if they have dashes")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--workers", type=int, help="processes of this machine")
-    where.add_argument("--addresses", nargs="+", help="host:port of each machine, this one's, too")
+    where.add_argument(
+        "--addresses", type=lambda text: text.split(","), help="host:port of each machine"
+    )
     parser.add_argument(
         "--index", type=int, help="which of the addresses is this machine's, from 0"
     )
     parser.add_argument("--restarts", type=int, default=3, help="with --workers (%(default)s)")
+    parser.add_argument("script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the script")
     options = parser.parse_args()
+    script = [options.script, *options.arguments]
     if options.workers:
-        sys.exit(run_here(options.script, options.workers, options.restarts))
+        sys.exit(run_here(script, options.workers, options.restarts))
     if options.index is None or not 0 <= options.index < len(options.addresses):
         parser.error("--index says which of the addresses is this machine's, from 0")
-    sys.exit(start(options.script, options.addresses, options.index).wait())
+    sys.exit(start(script, options.addresses, options.index).wait())
 
 
 if __name__ == "__main__":

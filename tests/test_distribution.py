@@ -97,7 +97,7 @@ def learn(script, city, tmp_path):
     def learn(kind, *options, folder=None):
         out = folder or tmp_path / "-".join((kind, *options))
         out.mkdir(exist_ok=True)
-        start = ["-m", "cityseg_utils.distribution", "--workers", "2", "--restarts", "0", "--"]
+        start = ["-m", "cityseg_utils.distribution", "--workers", "2", "--restarts", "0"]
         command = [sys.executable, *(start if kind == "workers" else []), script, kind, out]
         env = os.environ | {"CITYSEG_DATA": str(city), "CITYSEG_HOME": str(storage.home())}
         done = subprocess.run([*command, *options], env=env, capture_output=True, text=True)
