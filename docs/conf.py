@@ -4,6 +4,7 @@ The source is the whole checkout, so that links between lessons and other pages 
 repository; `make docs` builds it, without a network and without running anything.
 """
 
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -61,9 +62,28 @@ html_theme_options = {
 }
 
 
+# What the page "Try it" ships, and of npm's package what runs a network without a GPU.
+TRY_IT = Path(__file__).parent / "try_it"
+SHIPPED = ("try_it.js", "try_it.css", "classes.json", "street.png", "reference.onnx")
+ENGINE = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs")
+
+
 def setup(app) -> None:
     """Show formulas as MathML, which browsers draw themselves: MathJax would be fetched."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("build-finished", _ship_what_is_tried)
+
+
+def _ship_what_is_tried(app, error) -> None:
+    if error is not None:
+        return
+    target = Path(app.outdir) / "_static" / "try_it"
+    target.mkdir(parents=True, exist_ok=True)
+    dist = TRY_IT / "node_modules" / "onnxruntime-web" / "dist"
+    files = [TRY_IT / name for name in SHIPPED]
+    files += [dist / name for name in ENGINE if dist.is_dir()]  # without npm the page says so
+    for file in files:
+        shutil.copyfile(file, target / file.name)
 
 
 def _inline(translator, node) -> None:

@@ -2,18 +2,29 @@
 
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
+
+from cityseg_utils import models, prediction, preprocessing
+from cityseg_utils.labels import CITYSCAPES
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = "docs/index.html"
 LESSON = "notebooks/00_start_here.html"
+ENGINE = runpy.run_path(str(ROOT / "docs" / "conf.py"))["ENGINE"]
 PAGES = [FRONT, LESSON, "notebooks/glossary.html", "docs/generated/cityseg_utils.losses.html"]
 
 pytestmark = pytest.mark.slow
@@ -134,3 +145,110 @@ def test_one_comes_from_a_lesson_to_the_next(read):
     page = read(LESSON)
     page.locator("a.right-next").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("data frame of paths")
+
+
+# -- the page on which a network runs -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(site):
+    """The site's address, with the engine of the page "Try it" in it."""
+    engine = ROOT / "docs" / "try_it" / "node_modules"
+    if not engine.is_dir():
+        if shutil.which("npm") is None and not os.environ.get("CITYSEG_NEEDS_BROWSER"):
+            pytest.skip("no npm on this machine, and with it no engine for networks in a browser")
+        subprocess.run(
+            ["npm", "ci", "--prefix", engine.parent, "--ignore-scripts", "--silent"], check=True
+        )
+        for file in ENGINE:
+            shutil.copy(engine / "onnxruntime-web" / "dist" / file, site / "_static" / "try_it")
+    handler = partial(Quiet, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript"}
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def tried(browser, served):
+    """The page, the street looked at."""
+    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    page = context.new_page()
+    page.asked, page.faults = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.goto(f"{served}/docs/try_it.html")
+    page.locator("#tried[data-looks='1']").wait_for(timeout=120_000)
+    yield page
+    assert page.faults == []
+    assert [url for url in page.asked if not url.startswith((served, "blob:", "data:"))] == []
+    context.close()
+
+
+def told(page) -> np.ndarray:
+    """The class of each pixel, as the page has it."""
+    answer = "Array.from(document.getElementById('tried').page.answer)"
+    return np.array(page.evaluate(answer), np.uint8).reshape(256, 512)
+
+
+def test_a_browser_says_what_keras_says(tried):
+    street = preprocessing.read_image(ROOT / "docs" / "try_it" / "street.png")
+    model = models.load_reference()
+    (scores,) = prediction.predict(model, [street], models.REFERENCE_SIZE)
+    assert (told(tried) == scores.argmax(-1)).mean() >= 0.999
+
+    # Its pixels have its class under the pointer, and in both palettes their colour.
+    stage = tried.locator("#tried .answer")
+    box = stage.bounding_box()
+    x, y = 300, 200
+    tried.mouse.move(
+        box["x"] + (x + 0.5) / 512 * box["width"], box["y"] + (y + 0.5) / 256 * box["height"]
+    )
+    names = CITYSCAPES.names
+    expect(tried.locator("#tried .said")).to_contain_text(f"{names[scores[y, x].argmax()]}, ")
+    for scheme, name in (
+        (CITYSCAPES, "official"),
+        (CITYSCAPES.color_blind_safe(), "colour-blind safe"),
+    ):
+        tried.get_by_label("colours").select_option(name)
+        drawn = stage.evaluate(
+            "c => Array.from(c.getContext('2d').getImageData(0, 0, 512, 256).data)"
+        )
+        drawn = np.array(drawn, np.uint8).reshape(256, 512, 4)[..., :3]
+        np.testing.assert_array_equal(drawn, scheme.palette[told(tried)])
+    first = tried.locator("#tried li").first
+    expect(first).to_contain_text(names[np.bincount(told(tried).ravel()).argmax()])
+
+
+def test_one_s_own_photograph_stays_in_the_browser(tried, tmp_path):
+    sky = np.zeros((300, 900, 3), np.uint8)
+    sky[..., 2] = 255
+    Image.fromarray(sky).save(tmp_path / "blue.jpg")
+    before, asked = told(tried), len(tried.asked)
+    tried.get_by_label("your photograph").set_input_files(tmp_path / "blue.jpg")
+    tried.locator("#tried[data-looks='2']").wait_for(timeout=120_000)
+    assert (told(tried) != before).mean() > 0.1
+    assert [url for url in tried.asked[asked:] if not url.startswith("blob:")] == []
+    (tmp_path / "notes.txt").write_text("no picture")
+    tried.get_by_label("your photograph").set_input_files(tmp_path / "notes.txt")
+    expect(tried.locator("#tried .said")).to_contain_text("notes.txt is no picture")
+
+
+def test_a_camera_that_is_not_there_is_said(tried):
+    tried.get_by_role("button", name="your camera").click()
+    expect(tried.locator("#tried .said")).not_to_contain_text("Point at it")
+
+
+def test_without_the_engine_the_page_says_how_to_have_it(read):
+    page = read("docs/try_it.html")  # from a folder, where a browser loads no modules
+    expect(page.locator("#tried")).to_contain_text("python -m http.server")
+    assert page.asked == []
