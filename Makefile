@@ -60,9 +60,10 @@ course: $(READY)
 notebooks: $(READY)
 	env -u CITYSEG_DATA $(BIN)/python -m cityseg_utils.course store --lessons $(LESSONS)
 
-# Write the repository's address where it is needed: make repository URL=https://github.com/me/course
+# Write the repository's address where it is needed, and the tag that a lesson in Colab installs:
+# make repository URL=https://github.com/me/course TAG=v1.0
 repository: .venv/ready
-	$(BIN)/python -m cityseg_utils.course address $(URL)
+	$(BIN)/python -m cityseg_utils.course address $(URL) $(TAG)
 
 # Needs uv; writes the tested versions anew.
 lock:

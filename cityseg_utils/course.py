@@ -130,9 +130,14 @@ def store(chosen: list[str]) -> int:
     return 0
 
 
-def address(url: str) -> int:
-    """Replace the repository's address in lessons, links to Colab, site, README and pyproject."""
+def address(url: str, tag: str = "main") -> int:
+    """Write the repository's address, and the tag that a lesson in Colab installs, where needed.
+
+    The address stands in lessons, links to Colab, site, README and pyproject.
+    """
     url = url.removesuffix(".git")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", tag):
+        raise SystemExit(f"{tag!r} is no tag or branch such as v1.0")
     if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}", url):
         raise SystemExit(f"{url!r} is no address such as https://github.com/me/course")
     if not url.startswith(_GITHUB):
@@ -147,19 +152,20 @@ def address(url: str) -> int:
     # What remembers the old address comes last: broken off, this can be done again.
     for path in [*lessons([], solutions=True), *pages]:
         texts[path] = re.sub(known, url, path.read_text(encoding="utf-8"))
-        if path.suffix == ".ipynb":
-            link = _in_colab(url, path.relative_to(ROOT).as_posix())
-            texts[path] = re.sub(rf"{_COLAB}[^)\s\\]*", link, texts[path])
+        lesson = path if path.suffix == ".ipynb" else NOTEBOOKS / "00_start_here.ipynb"
+        link = _in_colab(url, tag, lesson.relative_to(ROOT).as_posix())
+        texts[path] = re.sub(rf"{_COLAB}(github/[^)]*)?(?=\))", link, texts[path])
+        texts[path] = re.sub(r'(TAG = \\")[^"\\]*', rf"\g<1>{tag}", texts[path])
     for path, text in texts.items():
         storage.write_bytes(path, text.encode("utf-8"))
     return 0
 
 
-def _in_colab(url: str, notebook: str) -> str:
+def _in_colab(url: str, tag: str, notebook: str) -> str:
     """Return the address at which Colab opens a notebook, or its first page to upload one."""
     if not url.startswith(_GITHUB):
         return _COLAB
-    return f"{_COLAB}github/{url.removeprefix(_GITHUB)}/blob/main/{notebook}"
+    return f"{_COLAB}github/{url.removeprefix(_GITHUB)}/blob/{tag}/{notebook}"
 
 
 def _jupyter(*arguments: str) -> None:
@@ -179,6 +185,7 @@ def main() -> int:
         command.set_defaults(action=action)
     command = commands.add_parser("address", help=address.__doc__)
     command.add_argument("url")
+    command.add_argument("tag", nargs="?", default="main", help="default: %(default)s")
     command.set_defaults(action=address)
     arguments = vars(parser.parse_args())
     return arguments.pop("action")(**arguments)

@@ -81,12 +81,13 @@ IN_COLAB = "https://colab.research.google.com/github/OWNER/cityseg-course/blob/m
 def addressed(checkout):
     """The small checkout with its address in six files, and what reads them all."""
     (checkout / "pyproject.toml").write_text(f'Repository = "{OLD}"\n')
-    (checkout / "README.md").write_text(f"[x]({OLD})")
+    badge = "![x](https://colab.research.google.com/assets/badge.svg)"
+    (checkout / "README.md").write_text(f"[{badge}]({IN_COLAB}/00_start_here.ipynb) [x]({OLD})")
     (checkout / "CITATION.cff").write_text(f"repository-code: {OLD}")
     (checkout / "docs").mkdir()
     (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
-        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'")
+        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'\nTAG = \"main\"")
     return lambda: {path.name: path.read_text() for path in checkout.rglob("*.*")}
 
 
@@ -96,9 +97,24 @@ def test_the_address_is_written_everywhere(addressed):
     lesson = addressed()["01_b.ipynb"]
     assert "(https://colab.research.google.com/github/me/streets/blob/main/notebooks/01" in lesson
     assert "R = 'https://github.com/me/streets'" in lesson
+    assert "google.com/assets/badge.svg)" in addressed()["README.md"]
+    assert "github/me/streets/blob/main/notebooks/00_start_here.ipynb)" in addressed()["README.md"]
     for wrong in ("me/streets", "https://github.com/me", "http://github.com/me/streets"):
         with pytest.raises(SystemExit, match="no address"):
             course.address(wrong)
+
+
+def test_a_tag_is_written_to_links_and_first_cells_and_can_be_another(addressed):
+    before = addressed()
+    for tag in ("v1.0", "release/2"):
+        course.address(OLD, tag)
+        lesson = addressed()["01_b.ipynb"]
+        assert f"cityseg-course/blob/{tag}/notebooks/01_b.ipynb" in lesson
+        assert f'TAG = \\"{tag}\\"' in lesson
+    with pytest.raises(SystemExit, match="no tag"):
+        course.address(OLD, 'v1"; rm')
+    course.address(OLD)
+    assert addressed() == before
 
 
 def test_an_address_that_colab_does_not_open_can_be_taken_back(addressed, capsys):
