@@ -155,7 +155,7 @@ def address(url: str, tag: str = "main") -> int:
         lesson = path if path.suffix == ".ipynb" else NOTEBOOKS / "00_start_here.ipynb"
         link = _in_colab(url, tag, lesson.relative_to(ROOT).as_posix())
         texts[path] = re.sub(rf"{_COLAB}(github/[^)]*)?(?=\))", link, texts[path])
-        texts[path] = re.sub(r'(TAG = \\")[^"\\]*', rf"\g<1>{tag}", texts[path])
+        texts[path] = re.sub(r"(git\+\{REPOSITORY\}@)[\w./-]+", rf"\g<1>{tag}", texts[path])
     for path, text in texts.items():
         storage.write_bytes(path, text.encode("utf-8"))
     return 0

@@ -87,7 +87,8 @@ def addressed(checkout):
     (checkout / "docs").mkdir()
     (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
-        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'\nTAG = \"main\"")
+        pip = "git+{REPOSITORY}@main"
+        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'\n{pip}")
     return lambda: {path.name: path.read_text() for path in checkout.rglob("*.*")}
 
 
@@ -110,7 +111,7 @@ def test_a_tag_is_written_to_links_and_first_cells_and_can_be_another(addressed)
         course.address(OLD, tag)
         lesson = addressed()["01_b.ipynb"]
         assert f"cityseg-course/blob/{tag}/notebooks/01_b.ipynb" in lesson
-        assert f'TAG = \\"{tag}\\"' in lesson
+        assert f"git+{{REPOSITORY}}@{tag}" in lesson
     with pytest.raises(SystemExit, match="no tag"):
         course.address(OLD, 'v1"; rm')
     course.address(OLD)
