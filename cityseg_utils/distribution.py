@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tempfile import TemporaryDirectory
 
 from cityseg_utils.errors import TrainingError
 from cityseg_utils.framework import load_tensorflow
+from cityseg_utils.losses import WHOLE_BATCH
 from cityseg_utils.pipeline import WHOLE, Part, Source
 from cityseg_utils.runs import RunFolder
 
@@ -70,8 +72,10 @@ class Team:
         """
         if self.strategy is None and parts == 1:
             return
-        if predictor is not model:
+        if predictor is not model or type(model).train_step is not tf.keras.Model.train_step:
             raise ValueError("a model with a train_step of its own learns from whole batches alone")
+        if self.strategy is not None and parts != 1:
+            raise ValueError("a batch goes to several devices or is taken in parts, not both")
         shares, left = self.copies * parts, len(source.frames) % source.batch_size
         if parts < 1 or source.batch_size % shares or 0 < left < shares:
             raise ValueError(
@@ -81,6 +85,13 @@ class Team:
             )
         if self.strategy is None:
             return
+        if left % self.copies and not isinstance(model.loss, WHOLE_BATCH):
+            raise ValueError(
+                f"the last batch of an epoch has {left} frames, and the devices that get fewer of "
+                "them would count as much; choose another batch size, or one of the course's losses"
+            )
+        if self.has_workers and source.mix is not None:
+            raise ValueError("several workers would mix frames of their own part of a batch alone")
         if val is not None:
             raise ValueError("with a strategy, score afterwards: leave val out")
         if steps is None:
@@ -102,12 +113,32 @@ class Team:
             with folder.claimed():
                 yield folder
             return
-        self._own = TemporaryDirectory()  # as long as there is this team
-        copy = RunFolder(Path(self._own.name) / folder.path.name)
-        copy.path.mkdir()
+        # As long as there is this team. A name that `claimed` sweeps, should this worker be killed.
+        folder.path.mkdir(parents=True, exist_ok=True)
+        self._own = TemporaryDirectory(prefix=".writing-worker-", dir=folder.path)
+        copy = RunFolder(Path(self._own.name))
         for state in folder.path.glob("state-*"):
             shutil.copytree(state, copy.path / state.name)
         yield copy
+
+    def check_start(self, step: int) -> None:
+        """Refuse workers that would go on from different steps.
+
+        Raises
+        ------
+        TrainingError
+            If they do not see one folder of runs.
+        """
+        if not self.has_workers:
+            return
+        own = tf.constant([step, step * step], tf.float64)
+        together = tf.function(lambda x: self.strategy.run(_summed, (x,)))(own)
+        total, squares = (float(x) for x in self.strategy.experimental_local_results(together)[0])
+        if squares * self.copies != total * total:  # equal if all steps are, and only then
+            raise TrainingError(
+                f"this worker would go on from step {step}, another one from elsewhere: all of "
+                "them must see the same folder of runs"
+            )
 
     def say_who_is_gone(self, error) -> None:
         """Raise an error of ours if that of TensorFlow says that another worker has ended.
@@ -116,7 +147,7 @@ class Team:
         ------
         TrainingError
         """
-        lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError
+        lost = tf.errors.UnavailableError, tf.errors.AbortedError
         if self.has_workers and isinstance(error, lost):
             raise TrainingError(
                 "another worker has ended or cannot be reached; start all of them again, and they "
@@ -171,6 +202,10 @@ class _Together:
         return self.strategy.experimental_distribute_values_from_function(part)
 
 
+def _summed(values):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
 def _run(strategy, learn: Callable, parts) -> dict:
     logs = strategy.run(learn, (parts,))
     return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
@@ -179,8 +214,10 @@ def _run(strategy, learn: Callable, parts) -> dict:
 def _place_among_workers() -> Part:
     """Return which of how many workers this process is, as ``TF_CONFIG`` says."""
     said = json.loads(os.environ.get("TF_CONFIG", "{}"))
-    workers = said.get("cluster", {}).get("worker", [""])
-    return said.get("task", {}).get("index", 0), len(workers)
+    cluster = said.get("cluster", {"worker": [""]})
+    if set(cluster) != {"worker"}:
+        raise ValueError(f"TF_CONFIG names {sorted(cluster)}; this course knows workers alone")
+    return int(said.get("task", {}).get("index", 0)), len(cluster["worker"])
 
 
 ALONE = Team()
@@ -218,12 +255,11 @@ def _first_fault(running: list[subprocess.Popen]) -> int:
     """Wait until all processes have ended well, or one has not; return its status."""
     with ThreadPoolExecutor(len(running)) as pool:
         ends = [pool.submit(process.wait) for process in running]
-        for end in as_completed(ends):
-            if end.result() != 0:
-                for process in running:
-                    process.kill()
-                return end.result()
-    return 0
+        try:
+            return next((end.result() for end in as_completed(ends) if end.result() != 0), 0)
+        finally:  # also when this process is told to stop: the pool waits for all
+            for process in running:
+                process.kill()
 
 
 def _free_ports(number: int) -> list[int]:
@@ -253,11 +289,18 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the script")
     options = parser.parse_args()
     script = [options.script, *options.arguments]
-    if options.workers:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if options.addresses is None:
+        if options.workers < 1 or options.restarts < 0:
+            parser.error("--workers is 1 or more, --restarts 0 or more")
         sys.exit(run_here(script, options.workers, options.restarts))
     if options.index is None or not 0 <= options.index < len(options.addresses):
         parser.error("--index says which of the addresses is this machine's, from 0")
-    sys.exit(start(script, options.addresses, options.index).wait())
+    process = start(script, options.addresses, options.index)
+    try:
+        sys.exit(process.wait())
+    finally:
+        process.kill()
 
 
 if __name__ == "__main__":

@@ -39,14 +39,18 @@ def streets(folder: Path | str) -> list[Path]:
         If the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    pictures = folder / "leftImg8bit" / "test"
-    if folder.exists() and {path.name for path in folder.iterdir()} - {"leftImg8bit"}:
-        raise DataError(f"{folder}: holds other files; name a new folder")
     with tempfile.TemporaryDirectory() as drawn:
-        for picture in sorted(_draw(Path(drawn)).glob("leftImg8bit/test/*/*.png")):
-            with storage.write_whole(pictures / picture.parent.name / picture.name) as temporary:
-                shutil.copyfile(picture, temporary)
-    return sorted(pictures.glob("*/*.png"))
+        root = _draw(Path(drawn))
+        files = {path: path.relative_to(root) for path in root.glob("leftImg8bit/test/*/*.png")}
+        there = set(storage.files_below(folder)) if folder.exists() else set()
+        if others := there - {folder / place for place in files.values()}:
+            raise DataError(
+                f"{folder}: holds other files, such as {min(others)}; name a new folder"
+            )
+        for path, place in files.items():
+            with storage.write_whole(folder / place) as temporary:
+                shutil.copyfile(path, temporary)
+    return sorted(folder / place for place in files.values())
 
 
 def score(predictions: Path | str) -> float:
@@ -61,7 +65,7 @@ def score(predictions: Path | str) -> float:
         truth = _draw(Path(drawn)) / "gtFine"
         mean_iou = metrics.evaluate_folder(truth, predictions).mean_iou()
     row = {"mean IoU": mean_iou, "date": time.strftime("%Y-%m-%d")}
-    while not tables.add(_noted(), {"look": len(looks()) + 1, **row}, KEYS):
+    while not tables.add(_noted(), {"look": max(looks().index, default=0) + 1, **row}, KEYS):
         pass  # another process took that number
     return mean_iou
 

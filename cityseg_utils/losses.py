@@ -179,9 +179,12 @@ class SumOfLosses(tf.keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         pairs = zip(self.weights, self.losses, strict=True)
-        # Called as Keras calls them they would refuse to learn on several devices.
+        # Called as Keras calls losses, ours would refuse to learn on several devices.
         return tf.add_n(
-            [weight * tf.reduce_mean(loss.call(y_true, y_pred)) for weight, loss in pairs]
+            [
+                weight * (loss.call if isinstance(loss, WHOLE_BATCH) else loss)(y_true, y_pred)
+                for weight, loss in pairs
+            ]
         )
 
     def get_config(self) -> dict:
@@ -194,3 +197,7 @@ class SumOfLosses(tf.keras.losses.Loss):
         # The older format, as Keras reads no newer one within an .h5 file.
         read = partial(tf.keras.losses.deserialize, use_legacy_format=True)
         return cls(**{**config, "losses": map(read, config["losses"])})
+
+
+# On several devices these are the loss of the whole batch (`over_all_copies`).
+WHOLE_BATCH = (DiceLoss, TverskyLoss, CrossEntropy, SumOfLosses)

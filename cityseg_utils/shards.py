@@ -10,6 +10,7 @@ disk, and be prepared by other machines. A record is a ``tf.train.Example`` with
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import datasets, storage
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, StorageError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.pipeline import WHOLE, Batches, Frames, Part, Source
@@ -71,45 +72,72 @@ def write(
     folder = Path(folder)
     frames = Frames(pairs, scheme, size, cache=None)
     starts = range(0, len(frames), per_shard)
+    numbers = [range(start, min(start + per_shard, len(frames))) for start in starts]
     index = {
         "frames": frames.digest,
         "size": list(frames.size),
         "classes": list(scheme.names),
         "number": len(frames),
         "shards": [f"frames-{k:05d}-of-{len(starts):05d}.tfrecord" for k in range(len(starts))],
+        "bytes": [_size_of(some, frames.size) for some in numbers],
     }
     if (folder / INDEX).exists() and _read_index(folder) != index:
         raise DataError(f"{folder}: holds shards of other frames; name a new folder")
     storage.write_bytes(folder / INDEX, json.dumps(index, indent=1).encode())
-    todo = [k for k, name in enumerate(index["shards"]) if not (folder / name).is_file()]
+    todo = [k for k in range(len(starts)) if not _is_whole(folder, index, k)]
     if progress and todo:
         from tqdm.auto import tqdm
 
         todo = tqdm(todo, desc="packing", unit="shard")
     for k in todo:
-        numbers = range(starts[k], min(starts[k] + per_shard, len(frames)))
-        _write_shard(folder / index["shards"][k], frames, numbers)
+        _write_shard(folder / index["shards"][k], frames, numbers[k])
     return folder
 
 
 def _write_shard(path: Path, frames: Frames, numbers: range) -> None:
-    with storage.write_whole(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
-        for number in numbers:
-            image, mask = frames[number]
-            features = {
-                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
-                "mask": tf.train.Feature(bytes_list=tf.train.BytesList(value=[mask.tobytes()])),
-                "number": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=features))
-            writer.write(example.SerializeToString())
+    with storage.write_whole(path) as temporary:
+        try:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for number in numbers:
+                    writer.write(_as_record(number, *frames[number]))
+        except tf.errors.OpError as error:
+            raise StorageError(f"{path}: cannot be written: {error.message}") from None
+
+
+def _as_record(number: int, image: np.ndarray, mask: np.ndarray) -> bytes:
+    def of_bytes(array):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[array.tobytes()]))
+
+    counted = tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))
+    features = {"image": of_bytes(image), "mask": of_bytes(mask), "number": counted}
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString()
 
 
 def _read_index(folder: Path) -> dict:
     try:
-        return json.loads(storage.read_bytes(folder / INDEX))
-    except ValueError as error:
+        index = json.loads(storage.read_bytes(folder / INDEX))
+        if set(index) != {"frames", "size", "classes", "number", "shards", "bytes"}:
+            raise ValueError("it lacks what it should hold")
+    except (TypeError, ValueError) as error:
         raise DataError(f"{folder / INDEX}: is damaged: {error}") from error
+    return index
+
+
+def _size_of(numbers: range, size: Size) -> int:
+    """Return the bytes of a shard; how long a record is depends on its number's seventh bits."""
+    empty = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+    lengths = Counter(max(1, -(-number.bit_length() // 7)) for number in numbers)
+    around = 16  # bytes: the length, and two checksums
+    return sum(
+        count * (len(_as_record(2 ** (7 * length - 1), *empty)) + around)
+        for length, count in lengths.items()
+    )
+
+
+def _is_whole(folder: Path, index: dict, k: int) -> bool:
+    path = folder / index["shards"][k]
+    return path.is_file() and path.stat().st_size == index["bytes"][k]
 
 
 @dataclass(frozen=True)
@@ -134,6 +162,10 @@ class ShardSource(Source):
     a time are shuffled: less thorough than `pipeline.frame_order`, and a function of the seed and
     the epoch like that.
     """
+
+    def config(self) -> dict:
+        """Return all that shapes the batches, for JSON; the order is that of these shards."""
+        return super().config() | {"shards": [len(self.frames.files), OPEN, WINDOW]}
 
     def one_epoch(self):
         """Return a ``tf.data.Dataset`` of an epoch: the next one each time that it is begun."""
@@ -212,8 +244,12 @@ def make_dataset(
     if tuple(index["classes"]) != scheme.names:
         raise DataError(f"{folder}: holds other classes than {scheme.name!r}: {index['classes']}")
     files = [folder / name for name in index["shards"]]
-    if missing := [path.name for path in files if not path.is_file()]:
-        raise DataError(f"{folder}: lacks {len(missing)} of {len(files)} shards: write them again")
+    if missing := [path.name for k, path in enumerate(files) if not _is_whole(folder, index, k)]:
+        raise DataError(
+            f"{folder}: lacks {len(missing)} of {len(files)} shards, or they are not whole; write "
+            "them again",
+            missing,
+        )
     frames = Packed(
         tuple(map(str, files)), index["number"], tuple(index["size"]), scheme, index["frames"]
     )

@@ -7,6 +7,8 @@ are to be counted on the large one, at the frames' own size.
 """
 
 import argparse
+import json
+from collections import Counter
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -16,6 +18,8 @@ from cityseg_utils.errors import CitysegError, DataError, StorageError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.preprocessing import Size, check_pair, read_image, read_mask, resize_image
 
+NOTE = "shrunk.json"
+
 
 def shrink(
     root: Path | str, target: Path | str, size: Size, jobs: int = -1, progress: bool = False
@@ -23,7 +27,8 @@ def shrink(
     """Write every frame of a data set anew, smaller; what is there already is kept.
 
     A frame is there when its files are, and are younger than those that they were made from. A mask
-    gets the raw ids of its classes, and for void the first one that the classes have.
+    gets the raw ids of its classes, and for void the first one that the classes have. What was made
+    from what is noted in ``shrunk.json``.
 
     Parameters
     ----------
@@ -47,11 +52,15 @@ def shrink(
     ------
     DataError
         If the data set cannot be opened, lies in part outside its folder, has smaller frames, or
-        the new folder has frames of another size. Frames that cannot be read are reported together,
-        at the end, after all others were written.
+        the new folder holds another one's, or of another size. Frames that cannot be read are
+        reported together, at the end, after all others were written.
     StorageError
         If a file cannot be written.
+    ValueError
+        If a side of `size` is below 1.
     """
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size is (height, width), both above 0; got {size}")
     root, target = Path(root).resolve(), Path(target).resolve()
     if target == root or root in target.parents or target in root.parents:
         raise DataError(f"{target}: is or holds the data set itself, or lies in it; name another")
@@ -60,7 +69,8 @@ def shrink(
         **{name: [_place(path, root, target) for path in pairs[name]] for name in ("image", "mask")}
     )
     work = list(zip(pairs["image"], pairs["mask"], small["image"], small["mask"], strict=True))
-    _check_size(small, size)
+    _check_places(small)
+    _claim(target, {"from": str(root), "size": list(size), "ids": [scheme.ids, scheme.void_ids]})
     todo = [files for files in work if not _is_done(*files)]
     written = Parallel(jobs, return_as="generator_unordered")(
         delayed(_shrink)(*files, scheme, tuple(size)) for files in todo
@@ -85,12 +95,28 @@ def _place(path: Path | None, root: Path, target: Path) -> Path | None:
     return target / place.relative_to(root).with_suffix(".png")
 
 
-def _check_size(small, size: Size) -> None:
-    for path in filter(Path.is_file, small["image"]):
-        if (found := storage.read_header(path).upright_size) != tuple(size):
-            raise DataError(
-                f"{path}: is {found[0]} x {found[1]}, not {size[0]} x {size[1]}; name a new folder"
-            )
+def _check_places(small) -> None:
+    """Refuse two files that would become one, as a photograph and its mask of the same name."""
+    places = [path for path in (*small["image"], *small["mask"]) if path is not None]
+    if twice := sorted({str(path) for path, number in Counter(places).items() if number > 1}):
+        raise DataError("files of the same name but for the ending would become one:", twice)
+
+
+def _claim(target: Path, made: dict) -> None:
+    """Note what the folder is made from, or refuse one that was made from something else."""
+    made = json.loads(json.dumps(made, default=int))
+    note = target / NOTE
+    if not note.exists():
+        storage.write_bytes(note, json.dumps(made, indent=1).encode())
+        return
+    try:
+        found = json.loads(storage.read_bytes(note))
+    except ValueError as error:
+        raise DataError(f"{note}: is damaged: {error}") from error
+    if found != made:
+        raise DataError(
+            f"{target}: holds frames that were made otherwise ({found}); name a new folder"
+        )
 
 
 def _is_done(image, mask, new_image, new_mask) -> bool:

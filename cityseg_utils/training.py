@@ -140,10 +140,11 @@ def fit(
     ----------
     model : keras.Model
         Compiled, with a :class:`MeanIoU` among its metrics if there is `val`; XLA compiles the step
-        of a model that was compiled with ``jit_compile=True``. One with a ``train_step`` of its own
-        may hold several networks and optimizers; the one in its attribute ``predictor`` is
-        averaged, scored and kept. What is random in a step should come from stateless operations,
-        or a killed run starts anew. After the call the model has the kept weights.
+        of one without metrics that was compiled with ``jit_compile=True``, on one device. A model
+        with a ``train_step`` of its own may hold several networks and optimizers; the one in its
+        attribute ``predictor`` is averaged, scored and kept. What is random in a step should come
+        from stateless operations, or a killed run starts anew. After the call the model has the
+        kept weights.
     train : Batches, or mapping of names to Batches
         From `pipeline.make_dataset`. With names, a step gets a dict of one batch of each, and an
         epoch is one of the first.
@@ -183,8 +184,8 @@ def fit(
         `epochs` or `steps`.
     parts : int
         Take each batch in so many parts, one after the other, and add up their gradients, where
-        memory holds no more. The mean of their losses is learned from, and BatchNorm sees a part
-        at a time.
+        memory holds no more. The mean of their losses, by frames, is learned from, and BatchNorm
+        sees a part at a time. Not with a strategy.
 
     Raises
     ------
@@ -247,6 +248,8 @@ def _check(model, predictor, data: "_Data", val, callbacks: Sequence, name: str)
         names = {metric.name for metric in model.compiled_metrics._user_metrics or []}
         if MONITOR.removeprefix("val_") not in names:
             raise ValueError("compile the model with metrics=[training.MeanIoU(num_classes)]")
+        if model.jit_compile:
+            raise ValueError("XLA cannot compile MeanIoU: leave val out, and score afterwards")
     if any(getattr(optimizer, "use_ema", False) for optimizer in _optimizers(model).values()):
         raise ValueError(
             "an optimizer with use_ema=True averages weights for the end alone; leave it out and "
@@ -439,14 +442,17 @@ def _learn_in_parts(model, parts: int, batch) -> dict:
     def add_gradients(k, sums):
         with tf.GradientTape() as tape:
             answer = model(images[k::parts], training=True)
-            loss = model.compute_loss(images[k::parts], truth[k::parts], answer) / parts
+            loss = model.compute_loss(images[k::parts], truth[k::parts], answer)
+            loss *= tf.shape(images[k::parts])[0] / tf.shape(images)[0]
             loss = optimizer.get_scaled_loss(loss) if scales else loss
         model.compute_metrics(images[k::parts], truth[k::parts], answer, None)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return k + 1, [a + b for a, b in zip(sums, gradients, strict=True)]
 
     zeros = [tf.zeros_like(x) for x in variables]
-    _, gradients = tf.while_loop(lambda k, _: k < parts, add_gradients, (0, zeros))
+    _, gradients = tf.while_loop(
+        lambda k, _: k < parts, add_gradients, (0, zeros), parallel_iterations=1
+    )
     if scales:
         gradients = optimizer.get_unscaled_gradients(gradients)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -522,14 +528,15 @@ class _Training:
 
     def run(self) -> None:
         sources = [x.frames for x in (*self.data.sets.values(), self.watch.val) if x is not None]
-        self._prepare()
-        with deterministic(self.model, graph=self.graph):
-            try:
+        try:
+            self._prepare()
+            self.team.check_start(self.done)
+            with deterministic(self.model, graph=self.graph):
                 self._go_on()
                 self._finish()
-            except tf.errors.OpError as error:
-                self.team.say_who_is_gone(error)
-                raise own_error(error, self.folder.path, sources) from None
+        except tf.errors.OpError as error:
+            self.team.say_who_is_gone(error)
+            raise own_error(error, self.folder.path, sources) from None
 
     def _prepare(self) -> None:
         """Trace the step, which makes all variables, and give them the values of the last state."""
@@ -588,8 +595,8 @@ class _Training:
         callbacks.on_train_end()
 
     def _is_time_to_save(self) -> bool:
-        if self.team.has_workers:  # who save together, by what they all know
-            return self.done % self.budget.per_epoch == 0
+        if self.team.has_workers and self.watch.save_every < math.inf:
+            return self.done % self.budget.per_epoch == 0  # they save together
         return time.perf_counter() - self.saved > self.watch.save_every
 
     def _learn_from(self, batch, callbacks) -> None:

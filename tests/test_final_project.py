@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from cityseg_utils import final_project, metrics, minicity, storage
 from cityseg_utils.errors import DataError
 from cityseg_utils.labels import CITYSCAPES
-from cityseg_utils.preprocessing import read_mask
+from cityseg_utils.preprocessing import read_image, read_mask
 
 FEW = 4
 
@@ -61,15 +62,32 @@ def test_the_streets_are_written_once_and_over_nothing_else(tmp_path):
     folder = tmp_path / "final"
     before = final_project.streets(folder)
     assert final_project.streets(folder) == before
-    other = tmp_path / "other"
-    storage.write_bytes(other / "thesis.tex", b"mine")
-    with pytest.raises(DataError, match="holds other files"):
-        final_project.streets(other)
-    assert [path.name for path in other.rglob("*")] == ["thesis.tex"]
+    for name in ("thesis.tex", "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png"):
+        other = tmp_path / Path(name).stem
+        storage.write_bytes(other / name, b"mine")
+        with pytest.raises(DataError, match="holds other files"):
+            final_project.streets(other)
+        assert storage.files_below(other) == [other / name]
 
 
-def test_no_lesson_has_these_streets():
-    assert final_project.SEED != 0
+def test_no_lesson_has_these_streets(tmp_path):
+    hidden = final_project.streets(tmp_path / "final")
+    known = minicity.generate(tmp_path / "city", 0, 0, FEW).glob("leftImg8bit/test/*/*.png")
+    pictures = [{path.name: read_image(path).tobytes() for path in x} for x in (hidden, known)]
+    assert pictures[0].keys() == pictures[1].keys()
+    assert not set(pictures[0].values()) & set(pictures[1].values())
+
+
+def test_a_row_of_looks_that_was_removed_does_not_stop_it(tmp_path):
+    images = final_project.streets(tmp_path / "final")
+    answers(images, tmp_path / "mine", tmp_path)
+    for _ in range(3):
+        final_project.score(tmp_path / "mine")
+    file = final_project._noted()
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0], *lines[2:]]))
+    final_project.score(tmp_path / "mine")
+    assert list(final_project.looks().index) == [2, 3, 4]
 
 
 @pytest.mark.slow

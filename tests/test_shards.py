@@ -58,6 +58,53 @@ def test_no_python_runs_in_the_graph(train, folder):
     assert b"PyFunc" not in ops(shards.make_dataset(folder, train[1], 4, augment=Flip()))
 
 
+def test_a_training_on_shards_is_another_one_than_on_files(train, folder, tmp_path):
+    more = shards.write(*train, SIZE, tmp_path, per_shard=5)
+    configs = [shards.make_dataset(x, train[1], 4).config for x in (folder, more)]
+    configs.append(pipeline.make_dataset(*train, SIZE, 4).config)
+    assert all(a != b for k, a in enumerate(configs) for b in configs[:k])
+
+
+def test_a_shard_that_is_cut_is_not_read_and_written_again(train, tmp_path):
+    shards.write(*train, SIZE, tmp_path, per_shard=3)
+    (first,) = tmp_path.glob("frames-00000*")
+    whole = first.read_bytes()
+    for length in (0, len(whole) // 3, len(whole) - 100):
+        first.write_bytes(whole[:length])
+        with pytest.raises(DataError, match="or they are not whole") as error:
+            shards.make_dataset(tmp_path, train[1], 4)
+        assert error.value.faults == (first.name,)
+    shards.write(*train, SIZE, tmp_path, per_shard=3)
+    assert first.read_bytes() == whole
+
+
+@pytest.mark.parametrize("numbers", [range(3), range(126, 130), range(16380, 16390)])
+def test_how_long_a_shard_is_told_beforehand(numbers, tmp_path):
+    writer = pipeline.tf.io.TFRecordWriter(str(tmp_path / "shard"))
+    with writer:
+        for number in numbers:
+            frame = np.ones((4, 6, 3), np.uint8), np.ones((4, 6), np.uint8)
+            writer.write(shards._as_record(number, *frame))
+    assert (tmp_path / "shard").stat().st_size == shards._size_of(numbers, (4, 6))
+
+
+def test_a_full_disk_is_said(train, tmp_path):
+    script = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))
+from cityseg_utils import shards, storage
+from cityseg_utils.datasets import open_dataset
+pairs, scheme = open_dataset({str(train[0]["image"].iloc[0].parents[3])!r})
+try:
+    shards.write(pairs[pairs["split"] == "train"], scheme, (64, 128), {str(tmp_path / "shards")!r})
+except storage.StorageError as error:
+    print("refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "refused:" in done.stdout, done.stderr
+    assert list((tmp_path / "shards").iterdir()) == [tmp_path / "shards" / shards.INDEX]
+
+
 def test_epochs_differ_in_order_and_have_all_frames(train, folder):
     packed = shards.make_dataset(folder, train[1], 4, shuffle=True)
     first, second = list(packed), list(packed)
@@ -108,9 +155,10 @@ def test_other_frames_want_another_folder(train, folder):
 def test_other_classes_and_a_damaged_index_are_refused(folder, tmp_path, train):
     with pytest.raises(DataError, match="holds other classes than 'CamVid'"):
         shards.make_dataset(folder, CAMVID, 4)
-    (tmp_path / shards.INDEX).write_text(json.dumps({"frames": "x"})[:-3])
-    with pytest.raises(DataError, match="is damaged"):
-        shards.make_dataset(tmp_path, train[1], 4)
+    for text in (json.dumps({"frames": "x"})[:-3], "{}", "[]", "7"):
+        (tmp_path / shards.INDEX).write_text(text)
+        with pytest.raises(DataError, match="is damaged"):
+            shards.make_dataset(tmp_path, train[1], 4)
 
 
 @pytest.mark.slow
@@ -122,6 +170,15 @@ def test_a_training_takes_them(folder, train, tmp_path):
     model.compile("sgd", losses.DiceLoss())
     run = training.fit(model, batches, steps=4, runs=tmp_path, keep="last", progress=False)
     assert len(run.losses) == 4
+    whole = model.get_weights()
+    framework.set_seed(0)
+    layer = pipeline.tf.keras.layers.Conv2D(train[1].num_classes, 1, activation="softmax")
+    alike = pipeline.tf.keras.Sequential([pipeline.tf.keras.Input((*SIZE, 3)), layer])
+    alike.compile("sgd", losses.DiceLoss())
+    for images, masks in batches.source.from_step(0).take(4):
+        alike.train_on_batch(images, masks)
+    for a, b in zip(whole, alike.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @pytest.mark.slow

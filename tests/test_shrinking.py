@@ -4,12 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cityseg_utils import minicity, own, storage
 from cityseg_utils.datasets import find_pairs, open_dataset
 from cityseg_utils.errors import DataError
 from cityseg_utils.preprocessing import read_image, read_pair
-from cityseg_utils.shrinking import shrink
+from cityseg_utils.shrinking import NOTE, shrink
 
 SIZE = (32, 64)
 
@@ -63,9 +64,32 @@ def test_faults_are_told_together_and_the_others_are_written(city, tmp_path):
 def test_another_size_wants_another_folder(city, tmp_path):
     target = shrink(city, tmp_path / "small", SIZE)
     before = times(target)
-    with pytest.raises(DataError, match="is 32 x 64, not 16 x 32; name a new folder"):
-        shrink(city, target, (16, 32))
+    other = minicity.generate(tmp_path / "other", 3, 1, 0, size=(96, 192), seed=1)
+    for root, size in ((city, (16, 32)), (other, SIZE)):
+        with pytest.raises(DataError, match="were made otherwise .*; name a new folder"):
+            shrink(root, target, size)
     assert times(target) == before
+    (target / NOTE).write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        shrink(city, target, SIZE)
+
+
+def test_two_files_that_would_become_one_are_refused(city, tmp_path):
+    pairs, scheme = open_dataset(city)
+    image, mask = tmp_path / "mine" / "0.jpg", tmp_path / "mine" / "0.png"
+    image.parent.mkdir()
+    Image.open(pairs["image"].iloc[0]).save(image)
+    mask.write_bytes(pairs["mask"].iloc[0].read_bytes())
+    own.save_pairs(image.parent, pairs.iloc[:1].assign(image=[image], mask=[mask]), scheme)
+    with pytest.raises(DataError, match="would become one"):
+        shrink(image.parent, tmp_path / "small", SIZE)
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-3, 5), (32,)])
+def test_a_size_without_pixels_is_refused(city, tmp_path, size):
+    with pytest.raises(ValueError, match="both above 0"):
+        shrink(city, tmp_path / "small", size)
 
 
 def test_no_frame_is_made_larger(city, tmp_path):
