@@ -47,7 +47,7 @@ lint: $(READY)
 # The site of all lessons as they are stored, and of the package: build/site/index.html. On one of its
 # pages a network runs in the browser, by an engine from npm; where that is missing the page says so.
 docs: $(READY)
-	@[ -d docs/try_it/node_modules ] || npm ci --prefix docs/try_it --ignore-scripts --silent || \
+	@[ -f docs/try_it/node_modules/.package-lock.json ] || npm ci --prefix docs/try_it --ignore-scripts --silent || \
 	    echo "no engine from npm: on the page 'Try it' no network will run"
 	$(BIN)/python -m sphinx -c docs -b html -q -W --keep-going -d build/doctrees . build/site
 

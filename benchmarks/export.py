@@ -32,7 +32,6 @@ from cityseg_utils.metrics import ConfusionMatrix
 SIZE = models.REFERENCE_SIZE
 PHOTOGRAPHS = 20
 TURNS = 15
-KEYS = ("form", "engine")
 
 
 def forms(model, folder: Path, frames: list[np.ndarray]):
@@ -45,6 +44,22 @@ def forms(model, folder: Path, frames: list[np.ndarray]):
     for kind in deployment.KINDS:
         path = deployment.to_tflite(model, folder / f"{kind}.tflite", SIZE, kind, frames)
         yield f"TFLite, {kind}", "tflite", path, deployment.Deployed(path)
+
+
+class Saved:
+    """A SavedModel, called as it would be served."""
+
+    input_shape = (None, *SIZE, 3)
+
+    def __init__(self, folder: Path):
+        self.model = deployment.tf.saved_model.load(str(folder))
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        """Return ``(N, H, W, C) float32``."""
+        (told,) = self.model.signatures["serving_default"](
+            deployment.tf.constant(images, deployment.tf.float32)
+        ).values()
+        return told.numpy()
 
 
 def answers(network, images) -> list[np.ndarray]:
@@ -70,7 +85,7 @@ def seconds_by_turns(*networks) -> list[float]:
 
 
 def main() -> None:
-    """Measure every form that is not in the table."""
+    """Measure every form, and write the table anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camvid", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "export.csv")
@@ -88,11 +103,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         saved = deployment.to_saved_model(model, Path(folder) / "saved")
         megabytes = sum(path.stat().st_size for path in storage.files_below(saved)) / 1e6
-        rows = [("SavedModel", "tensorflow", megabytes, model)]
+        rows = [("SavedModel", "tensorflow", megabytes, Saved(saved))]
         rows += [
             (name, engine, path.stat().st_size / 1e6, network)
             for name, engine, path, network in forms(model, Path(folder), typical)
         ]
+        written = []
         for name, engine, megabytes, network in rows:
             keras, own = seconds_by_turns(model, network)
             said = answers(network, val["image"])
@@ -115,8 +131,9 @@ def main() -> None:
                 "date": time.strftime("%Y-%m-%d"),
                 "command": "python benchmarks/export.py --camvid /path/to/camvid",
             }
-            tables.add(options.results, row, KEYS)
+            written.append({name: str(value) for name, value in row.items()})
             print(*(f"{x:.4f}" if isinstance(x, float) else x for x in list(row.values())[:10]))
+    tables.write(options.results, written)
 
 
 if __name__ == "__main__":

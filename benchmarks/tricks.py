@@ -11,6 +11,7 @@ other streets, too. A row of each goes to ``tricks.csv``; what is there is not d
 import argparse
 import shlex
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,7 @@ SCHEDULES = {"one cycle": RECIPE, "constant rate": RECIPE.but(schedule="constant
 DRIVES, FRAMES, RATE = 12, 20, 2.0  # frames a second: 3.5 metres from one to the next
 KEYS = ("training", "weights of", "scored on", "seed")
 TRICKS = ("drives", *SCHEDULES)
+ROWS = {"drives": 3, **dict.fromkeys(SCHEDULES, 4)}  # of a training
 
 
 def filmed(drives: range, name: str, frames: int = FRAMES) -> pd.DataFrame:
@@ -86,7 +88,8 @@ def main() -> None:
     options = parser.parse_args()
     done = set()
     if options.results.exists():
-        done = set(tables.read(options.results, KEYS, KEYS[:3]).index.droplevel([1, 2]))
+        rows = Counter(tables.read(options.results, KEYS, KEYS[:3]).index.droplevel([1, 2]))
+        done = {key for key, number in rows.items() if number == ROWS[key[0]]}
     todo = [
         (trick, seed)
         for seed in options.seeds

@@ -26,8 +26,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from cityseg_utils import storage
 from cityseg_utils.errors import TrainingError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.losses import WHOLE_BATCH
@@ -113,9 +113,7 @@ class Team:
             with folder.claimed():
                 yield folder
             return
-        # As long as there is this team. A name that `claimed` sweeps, should this worker be killed.
-        folder.path.mkdir(parents=True, exist_ok=True)
-        self._own = TemporaryDirectory(prefix=".writing-worker-", dir=folder.path)
+        self._own = storage.scratch()  # as long as there is this team
         copy = RunFolder(Path(self._own.name))
         for state in folder.path.glob("state-*"):
             shutil.copytree(state, copy.path / state.name)
@@ -131,9 +129,10 @@ class Team:
         """
         if not self.has_workers:
             return
-        own = tf.constant([step, step * step], tf.float64)
-        together = tf.function(lambda x: self.strategy.run(_summed, (x,)))(own)
-        total, squares = (float(x) for x in self.strategy.experimental_local_results(together)[0])
+        own = self.strategy.experimental_distribute_values_from_function(
+            lambda _: tf.constant([step, step * step], tf.float64)
+        )
+        total, squares = self.strategy.reduce("SUM", own, axis=None).numpy()
         if squares * self.copies != total * total:  # equal if all steps are, and only then
             raise TrainingError(
                 f"this worker would go on from step {step}, another one from elsewhere: all of "
@@ -200,10 +199,6 @@ class _Together:
             return tf.nest.map_structure(lambda x: x[device :: self.devices], batch)
 
         return self.strategy.experimental_distribute_values_from_function(part)
-
-
-def _summed(values):
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def _run(strategy, learn: Callable, parts) -> dict:

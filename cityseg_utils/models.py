@@ -288,12 +288,14 @@ def synchronized(model):
     """
 
     def clone(layer):
+        if isinstance(layer, tf.keras.Model):
+            return tf.keras.models.clone_model(layer, clone_function=clone)
         config = layer.get_config()
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             config["synchronized"] = True
         return type(layer).from_config(config)
 
-    copy = tf.keras.models.clone_model(model, clone_function=clone)
+    copy = clone(model)
     copy.set_weights(model.get_weights())
     return copy
 

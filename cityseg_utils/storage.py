@@ -365,6 +365,13 @@ def write_whole(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary.parent, ignore_errors=True)
 
 
+def scratch() -> tempfile.TemporaryDirectory:
+    """Make a temporary folder that later processes remove, should this one be killed."""
+    place = Path(tempfile.gettempdir())
+    _sweep(place)
+    return tempfile.TemporaryDirectory(prefix=f"{_WRITING}{os.getpid()}-", dir=place)
+
+
 def remove_whole(folder: Path) -> None:
     """Remove a folder, if it is there, so that it is never seen half-removed, even when killed."""
     _sweep(folder.parent)

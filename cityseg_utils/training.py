@@ -176,7 +176,8 @@ def fit(
         Which epoch's weights the model gets; without `val` the last one's.
     save_every : float, optional
         Seconds between two states to go on from; default ``CITYSEG_SAVE_EVERY``, or 60. With
-        several workers a state is kept after each epoch instead, in a folder that all must see.
+        several workers a state is kept after each epoch instead, in a folder that all must see;
+        what but the first returns of its run's folder is gone when it ends.
     strategy : tf.distribute.Strategy, optional
         Learn on all its devices, or machines, as if they were one: the one in whose scope the model
         was made, its BatchNorm synchronised (`models.synchronized`). Each device gets its part of
@@ -443,7 +444,7 @@ def _learn_in_parts(model, parts: int, batch) -> dict:
         with tf.GradientTape() as tape:
             answer = model(images[k::parts], training=True)
             loss = model.compute_loss(images[k::parts], truth[k::parts], answer)
-            loss *= tf.shape(images[k::parts])[0] / tf.shape(images)[0]
+            loss *= tf.cast(tf.shape(images[k::parts])[0] / tf.shape(images)[0], loss.dtype)
             loss = optimizer.get_scaled_loss(loss) if scales else loss
         model.compute_metrics(images[k::parts], truth[k::parts], answer, None)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")

@@ -81,7 +81,8 @@ def _ship_what_is_tried(app, error) -> None:
     target.mkdir(parents=True, exist_ok=True)
     dist = TRY_IT / "node_modules" / "onnxruntime-web" / "dist"
     files = [TRY_IT / name for name in SHIPPED]
-    files += [dist / name for name in ENGINE if dist.is_dir()]  # without npm the page says so
+    # Without npm the page says so.
+    files += [dist / name for name in ENGINE if (dist / name).exists()]
     for file in files:
         shutil.copyfile(file, target / file.name)
 

@@ -22,7 +22,7 @@ SCRIPT = """
     import numpy as np
 
     from cityseg_utils import datasets, distribution, framework, losses, models, pipeline, training
-    from cityseg_utils.augmentation import Flip
+    from cityseg_utils.augmentation import CutMix, Flip
 
     tf = framework.load_tensorflow()
     kind, out, *options = sys.argv[1:]
@@ -45,6 +45,7 @@ SCRIPT = """
         for filters in (8, 16):
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
             x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+            x = layers.Dropout(0.1)(x) if "random" in options else x
         answer = layers.Conv2D(scheme.num_classes, 1, activation="softmax")(x)
         return tf.keras.Model(images, answer)
 
@@ -55,7 +56,8 @@ SCRIPT = """
     if "plain" in options:
         distribution.Team.check = lambda *_: None
     train = pairs[pairs["split"] == "train"]
-    batches = pipeline.make_dataset(train, scheme, (32, 64), 4, augment=Flip(), shuffle=True)
+    changes = {"augment": Flip(), "mix": CutMix() if "mixed" in options else None}
+    batches = pipeline.make_dataset(train, scheme, (32, 64), 4, shuffle=True, **changes)
 
 
     class Killed(tf.keras.callbacks.Callback):
@@ -67,8 +69,11 @@ SCRIPT = """
 
     again = Path(out) / "again"
     dies = "killed" in options and not again.exists()
+    runs = Path(out) / "runs"
+    if "apart" in options and distribution.Team(strategy).part[0]:
+        runs = Path(out) / "elsewhere"
     run = training.fit(
-        model, batches, steps=20, runs=Path(out) / "runs", strategy=strategy, progress=False,
+        model, batches, steps=20, runs=runs, strategy=strategy, progress=False,
         average=0.5 if "average" in options else 0.0, refresh=3 if "refresh" in options else 0,
         callbacks=[Killed()] if dies else [],
     )
@@ -92,15 +97,21 @@ def city(tmp_path_factory):
 
 @pytest.fixture
 def learn(script, city, tmp_path):
-    """Run the script, alone or on two devices or as two workers; return weights and losses."""
+    """Run the script, alone or on two devices or as two workers; return weights and losses.
 
-    def learn(kind, *options, folder=None):
+    Or, where it is to fail, what it says.
+    """
+
+    def learn(kind, *options, folder=None, fails=False):
         out = folder or tmp_path / "-".join((kind, *options))
         out.mkdir(exist_ok=True)
         start = ["-m", "cityseg_utils.distribution", "--workers", "2", "--restarts", "0"]
         command = [sys.executable, *(start if kind == "workers" else []), script, kind, out]
         env = os.environ | {"CITYSEG_DATA": str(city), "CITYSEG_HOME": str(storage.home())}
         done = subprocess.run([*command, *options], env=env, capture_output=True, text=True)
+        if fails:
+            assert done.returncode != 0
+            return done.stderr
         assert done.returncode == 0, done.stderr[-3000:]
         with np.load(out / "weights.npz") as file:
             return dict(file)
@@ -136,6 +147,57 @@ def test_one_is_killed_and_all_go_on_to_the_same_end(learn, script, city, tmp_pa
     assert difference(learn("workers", "killed", folder=out), whole) < 1e-6
 
 
+def test_workers_that_see_different_folders_are_refused(learn, script, city, tmp_path):
+    out = tmp_path / "killed"
+    with pytest.raises(AssertionError, match="a worker has ended with -9"):
+        learn("workers", "killed", folder=out)
+    (out / "again").touch()
+    said = learn("workers", "killed", "apart", folder=out, fails=True)
+    assert "must see the same folder of runs" in said
+    assert not list(out.glob("runs/*/result.json"))
+
+
+def test_two_workers_do_not_mix_their_own_frames_alone(learn):
+    assert "would mix frames" in learn("workers", "mixed", fails=True)
+
+
+def test_what_cannot_go_on_begins_anew_with_several_workers_too(learn, tmp_path):
+    out = tmp_path / "random"
+    with pytest.raises(AssertionError, match="a worker has ended with -9"):
+        learn("workers", "killed", "random", folder=out)
+    assert not list(out.glob("runs/*/state-*"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--workers", "0"], ["--workers", "2", "--restarts", "-1"], ["--addresses", "a:1,b:2"]],
+)
+def test_a_launcher_s_arguments_are_checked(options):
+    command = [sys.executable, "-m", "cityseg_utils.distribution", *options, "none.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_launcher_that_is_stopped_leaves_no_worker(tmp_path):
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import os, pathlib, signal, sys\n"
+        "pathlib.Path(sys.argv[1], str(os.getpid())).touch()\nsignal.pause()\n"
+    )
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    command = [sys.executable, "-m", "cityseg_utils.distribution", "--workers", "2", script, pids]
+    launcher = subprocess.Popen(command)
+    while len(list(pids.iterdir())) < 2:
+        assert launcher.poll() is None
+    launcher.terminate()
+    assert launcher.wait(timeout=60) == 128 + signal.SIGTERM
+    for path in pids.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
+
+
 def test_who_is_left_says_what_to_do(script, city, tmp_path):
     from cityseg_utils import distribution
 
@@ -148,13 +210,16 @@ def test_who_is_left_says_what_to_do(script, city, tmp_path):
             subprocess.Popen(
                 [sys.executable, script, "workers", tmp_path, "killed"],
                 env=env | {"TF_CONFIG": json.dumps(task)},
-                stderr=subprocess.PIPE,
+                stderr=subprocess.PIPE if index == 0 else subprocess.DEVNULL,
                 text=True,
             )
         )
-    said = workers[0].communicate()[1]
-    assert workers[1].wait() == -signal.SIGKILL
-    assert "start all of them again" in said
+    try:
+        assert workers[1].wait(timeout=300) == -signal.SIGKILL
+        assert "start all of them again" in workers[0].communicate(timeout=300)[1]
+    finally:
+        for worker in workers:
+            worker.kill()
 
 
 REFUSED = """
@@ -166,6 +231,7 @@ REFUSED = """
     tf.config.set_logical_device_configuration(cpu, two)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     pairs, scheme = datasets.open_dataset()
+    pairs = pairs[pairs["split"] == "train"]
 
 
     def network():
@@ -173,17 +239,27 @@ REFUSED = """
         return tf.keras.Sequential([tf.keras.Input((32, 64, 3)), layer])
 
 
+    class Own(tf.keras.Sequential):
+        def train_step(self, batch):
+            return {"loss": tf.constant(7.0)}
+
+
     with strategy.scope():
         plain, ours = network(), models.synchronized(network())
-        plain.compile("sgd", "mse")
-        ours.compile("sgd", "mse")
+        own = Own([tf.keras.Input((32, 64, 3)), tf.keras.layers.Conv2D(3, 1)])
+        for model in (plain, ours, own):
+            model.compile("sgd", "mse")
     batches = pipeline.make_dataset(pairs, scheme, (32, 64), 4)
     odd = pipeline.make_dataset(pairs, scheme, (32, 64), 3)
+    uneven = pipeline.make_dataset(pairs.iloc[:23], scheme, (32, 64), 4)
     for model, data, options in (
         (plain, batches, {"steps": 1}),
         (ours, odd, {"steps": 1}),
         (ours, batches, {"seconds": 1}),
         (ours, batches, {"steps": 1, "val": batches}),
+        (ours, batches, {"steps": 1, "parts": 2}),
+        (own, batches, {"steps": 1}),
+        (ours, uneven, {"steps": 1}),
     ):
         try:
             training.fit(model, data, runs="runs", strategy=strategy, **options)
@@ -198,6 +274,7 @@ def test_what_two_would_do_in_another_way_is_refused(city, tmp_path):
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
     said = done.stdout.splitlines()
     wanted = ("models.synchronized", "choose another batch size", "epochs or as steps", "leave val")
+    wanted += ("not both", "a train_step of its own", "would count as much")
     assert len(said) == len(wanted), done.stderr[-2000:]
     for line, words in zip(said, wanted, strict=True):
         assert words in line

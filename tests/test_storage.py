@@ -443,3 +443,21 @@ storage.remove_whole(Path(sys.argv[1]))
     assert not list(tmp_path.iterdir())
     storage.remove_whole(tmp_path / "nowhere" / "folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_in_the_temporary_folder_is_removed(
+    tmp_path, monkeypatch, run_python
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = """
+import os, signal
+from cityseg_utils import storage
+folder = storage.scratch()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    lefts = []
+    for _ in range(2):
+        run_python(code, code=-9)
+        (left,) = tmp_path.iterdir()
+        lefts.append(left)
+    assert lefts[0] != lefts[1]

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -588,13 +589,62 @@ def test_parts_that_leave_one_without_a_frame_are_refused(unmixed, tmp_path, par
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_train_step_of_one_s_own_is_not_replaced(unmixed, tmp_path):
+    class Own(tf.keras.Sequential):
+        def train_step(self, batch):
+            return {"loss": tf.constant(7.0)}
+
+    model = Own([tf.keras.Input((16, 32, 3)), tf.keras.layers.Conv2D(2, 1)])
+    model.compile("sgd", "mse")
+    run = training.fit(model, unmixed, steps=2, runs=tmp_path / "runs", progress=False)
+    assert list(run.losses) == [7.0, 7.0]
+    with pytest.raises(ValueError, match="a train_step of its own"):
+        training.fit(model, unmixed, steps=2, runs=tmp_path / "runs", parts=2)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from cityseg_utils import framework, training
+tf = framework.load_tensorflow()
+layers = tf.keras.layers
+model = tf.keras.Sequential([tf.keras.Input((128, 128, 3))])
+for _ in range(4):
+    model.add(layers.Conv2D(16, 3, padding="same", activation="relu"))
+model.add(layers.Conv2D(2, 1, activation="softmax"))
+model.compile("sgd", "mse")
+parts = int(sys.argv[1])
+batch = tf.zeros((32, 128, 128, 3)), tf.zeros((32, 128, 128, 2))
+step = training.make_step(model, parts=parts)
+small = tuple(x[:parts] for x in batch)
+step(small)  # compiles
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step(batch)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_take_a_part_of_its_memory():
+    def grown(parts):
+        command = [sys.executable, "-c", MEMORY, str(parts)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert grown(8) < grown(1) / 2
+
+
 def test_what_xla_compiles_learns_the_same(unmixed, tmp_path):
     plain, compiled = (
         learned(unmixed, tmp_path / str(jit), tf.keras.optimizers.SGD(0.5), jit_compile=jit)
         for jit in (None, True)
     )
     np.testing.assert_allclose(plain[1], compiled[1], rtol=1e-4)
-    model = small_model()
+    layer = tf.keras.layers.Conv2D(2, 1, activation="softmax")
+    model = tf.keras.Sequential([tf.keras.Input((16, 32, 3)), layer])
+    model.compile("sgd", "mse", metrics=[training.MeanIoU(2)])
     assert not training.make_step(model).function_spec.jit_compile
+    model.compile("sgd", "mse", metrics=[training.MeanIoU(2)], jit_compile=True)
+    with pytest.raises(ValueError, match="XLA cannot compile MeanIoU"):
+        training.fit(model, unmixed, unmixed, steps=2, runs=tmp_path / "runs")
     model.jit_compile = True
     assert training.make_step(model).function_spec.jit_compile

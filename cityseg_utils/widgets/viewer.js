@@ -149,6 +149,7 @@ class Viewer extends Look {
   load() {
     const frame = this.get("frame");
     if (frame.fault) {
+      if (this.player) this.play(false);
       this.status.textContent = frame.fault;
       this.showControls();
       return;

@@ -19,9 +19,10 @@ class Page {
     Object.assign(this, { classes, names: classes.names, answer: null, film: null });
     [this.height, this.width] = classes.size;
     const bar = make("div", { className: "bar" }, root);
+    this.asked = 0; // the number of what was chosen last
     this.button(bar, "the drawn street", () => this.showStreet());
     const chosen = make("label", { textContent: "your photograph " }, bar);
-    const file = make("input", { type: "file", accept: "image/*" }, chosen);
+    const file = make("input", { type: "file", accept: "image/*", disabled: true }, chosen);
     file.addEventListener("change", () => file.files[0] && this.showFile(file.files[0]));
     this.camera = this.button(bar, "your camera", () => this.film ? this.stop() : this.watch());
     const colors = make("label", { textContent: "colours " }, bar);
@@ -34,17 +35,25 @@ class Page {
     const stage = make("div", { className: "stage" }, root);
     const size = { width: this.width, height: this.height };
     this.picture = make("canvas", size, stage, { "aria-hidden": "true" });
-    this.over = make("canvas", { ...size, className: "answer" }, stage, { role: "img" });
+    const help = { role: "application", "aria-label": "The picture; arrows move the cursor" };
+    this.over = make("canvas", { ...size, className: "answer", tabIndex: 0 }, stage, help);
     this.over.style.opacity = this.opacity.value;
     this.over.addEventListener("pointermove", (event) => this.point(event));
+    this.over.addEventListener("keydown", (event) => this.key(event));
+    this.cursor = { x: this.width >> 1, y: this.height >> 1 };
+    this.pointed = make("p", { className: "pointed" }, root);
     this.said = make("p", { className: "said" }, root, { role: "status", "aria-live": "polite" });
     this.legend = make("ul", {}, root, { "aria-label": "classes in the picture" });
   }
 
   button(parent, text, action) {
-    const button = make("button", { type: "button", textContent: text }, parent);
+    const button = make("button", { type: "button", textContent: text, disabled: true }, parent);
     button.addEventListener("click", () => action().catch((error) => this.say(error.message)));
     return button;
+  }
+
+  enable() {
+    for (const control of this.root.querySelectorAll(":disabled")) control.disabled = false;
   }
 
   say(text) {
@@ -54,22 +63,23 @@ class Page {
   // -- pictures ---------------------------------------------------------------------------------
 
   async showStreet() {
-    this.stop();
+    await this.stop();
     const street = await fetch(new URL("street.png", HERE));
     await this.look(await createImageBitmap(await street.blob()));
   }
 
   async showFile(file) {
-    this.stop();
-    try {
-      await this.look(await createImageBitmap(file));
-    } catch {
-      this.say(`${file.name} is no picture that this browser can read.`);
-    }
+    await this.stop();
+    const picture = await createImageBitmap(file).catch(() => null);
+    if (picture === null) return this.say(`${file.name} is no picture that this browser can read.`);
+    await this.look(picture).catch((error) => this.say(error.message));
   }
 
   async watch() {
+    if (!navigator.mediaDevices) return this.say("A browser lends its camera to https pages alone.");
+    const asked = ++this.asked;
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    if (asked !== this.asked) return stream.getTracks().forEach((track) => track.stop());
     const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true });
     this.film = video;
     this.camera.textContent = "stop the camera";
@@ -81,7 +91,8 @@ class Page {
     }
   }
 
-  stop() {
+  async stop() {
+    this.asked += 1;
     this.film?.srcObject.getTracks().forEach((track) => track.stop());
     this.film = null;
     this.camera.textContent = "your camera";
@@ -93,8 +104,10 @@ class Page {
     const context = this.picture.getContext("2d", { willReadFrequently: true });
     const [w, h] = [Math.min(width, 2 * height), Math.min(height, width / 2)]; // the middle
     context.imageSmoothingQuality = "high";
+    context.fillStyle = "white"; // behind what is transparent
+    context.fillRect(0, 0, this.width, this.height);
     context.drawImage(image, (width - w) / 2, (height - h) / 2, w, h, 0, 0, this.width, this.height);
-    this.say("looking ...");
+    if (!this.film) this.say("looking ...");
     await new Promise((go) => setTimeout(go)); // so that the words are seen
     const { data } = context.getImageData(0, 0, this.width, this.height);
     const input = new Float32Array((data.length / 4) * 3);
@@ -107,7 +120,10 @@ class Page {
     this.seconds = (performance.now() - begun) / 1000;
     this.decide(told[this.session.outputNames[0]].data);
     this.paint();
-    this.say(`This picture took ${this.seconds.toFixed(1)} s. Point at it: what does the network see?`);
+    const time = `This picture took ${this.seconds.toFixed(1)} s.`;
+    if (!this.film) this.say(`${time} Point at it: what does the network see?`);
+    else if (this.said.textContent !== "Looking.") this.say("Looking.");
+    this.read();
     this.root.dataset.looks = String(+(this.root.dataset.looks ?? 0) + 1);
   }
 
@@ -146,21 +162,43 @@ class Page {
       }),
     );
     const words = seen.slice(0, 5).map(([, k]) => this.names[k]).join(", ");
-    this.over.setAttribute("aria-label", `The picture, mostly ${words}`);
+    this.over.setAttribute("aria-label", `The picture, mostly ${words}; arrows move the cursor`);
   }
 
   point(event) {
+    const { clientWidth, clientHeight } = this.over;
+    this.move((event.offsetX / clientWidth) * this.width, (event.offsetY / clientHeight) * this.height);
+  }
+
+  key(event) {
+    const steps = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    this.move(this.cursor.x + step[0], this.cursor.y + step[1]);
+    this.say(this.pointed.textContent);
+  }
+
+  move(x, y) {
+    const within = (value, size) => Math.max(0, Math.min(size - 1, Math.floor(value)));
+    this.cursor = { x: within(x, this.width), y: within(y, this.height) };
+    this.read();
+  }
+
+  // What the network says of the pixel under the cursor.
+  read() {
     if (!this.answer) return;
-    const x = Math.min(this.width - 1, Math.floor((event.offsetX / this.over.clientWidth) * this.width));
-    const y = Math.min(this.height - 1, Math.floor((event.offsetY / this.over.clientHeight) * this.height));
-    const at = Math.max(0, y) * this.width + Math.max(0, x);
-    this.say(`${this.names[this.answer[at]]}, ${Math.round(100 * this.sure[at])} % sure`);
+    const { x, y } = this.cursor;
+    const at = y * this.width + x;
+    const sure = Math.round(100 * this.sure[at]);
+    this.pointed.textContent = `${this.names[this.answer[at]]}, ${sure} % sure (x ${x}, y ${y})`;
   }
 }
 
 async function start(root) {
+  const ort = await import(new URL("ort.wasm.bundle.min.mjs", HERE)).catch(() => null);
+  if (ort === null) return root.replaceChildren(make("p", { textContent: NO_ENGINE }));
   try {
-    const ort = await import(new URL("ort.wasm.bundle.min.mjs", HERE));
     ort.env.wasm.numThreads = 1; // more of them need headers that few servers send
     ort.env.wasm.wasmPaths = HERE.href;
     root.replaceChildren();
@@ -169,10 +207,10 @@ async function start(root) {
     page.ort = ort;
     page.session = await ort.InferenceSession.create(new URL("reference.onnx", HERE).href);
     root.page = page;
+    page.enable();
     await page.showStreet();
   } catch (error) {
-    console.warn(error);
-    root.replaceChildren(make("p", { textContent: NO_ENGINE }));
+    root.append(make("p", { textContent: `This did not work: ${error.message}` }));
   }
 }
 

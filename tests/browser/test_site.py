@@ -153,15 +153,16 @@ def test_one_comes_from_a_lesson_to_the_next(read):
 @pytest.fixture(scope="module")
 def served(site):
     """The site's address, with the engine of the page "Try it" in it."""
-    engine = ROOT / "docs" / "try_it" / "node_modules"
-    if not engine.is_dir():
-        if shutil.which("npm") is None and not os.environ.get("CITYSEG_NEEDS_BROWSER"):
-            pytest.skip("no npm on this machine, and with it no engine for networks in a browser")
+    folder = ROOT / "docs" / "try_it"
+    engine = [folder / "node_modules" / "onnxruntime-web" / "dist" / name for name in ENGINE]
+    if not all(file.exists() for file in engine):
+        if not os.environ.get("CITYSEG_NEEDS_INDEX"):
+            pytest.skip("no engine for networks in a browser: npm ci --prefix docs/try_it")
         subprocess.run(
-            ["npm", "ci", "--prefix", engine.parent, "--ignore-scripts", "--silent"], check=True
+            ["npm", "ci", "--prefix", folder, "--ignore-scripts", "--silent"], check=True
         )
-        for file in ENGINE:
-            shutil.copy(engine / "onnxruntime-web" / "dist" / file, site / "_static" / "try_it")
+        for file in engine:
+            shutil.copy(file, site / "_static" / "try_it")
     handler = partial(Quiet, directory=site)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -214,7 +215,12 @@ def test_a_browser_says_what_keras_says(tried):
         box["x"] + (x + 0.5) / 512 * box["width"], box["y"] + (y + 0.5) / 256 * box["height"]
     )
     names = CITYSCAPES.names
-    expect(tried.locator("#tried .said")).to_contain_text(f"{names[scores[y, x].argmax()]}, ")
+    expect(tried.locator("#tried .pointed")).to_contain_text(f"{names[scores[y, x].argmax()]}, ")
+    stage.focus()
+    tried.keyboard.press("ArrowLeft")
+    words = f"{names[scores[y, x - 8].argmax()]}, "
+    expect(tried.locator("#tried .pointed")).to_contain_text(words)
+    expect(tried.locator("#tried .pointed")).to_contain_text(f"(x {x - 8}, y {y})")
     for scheme, name in (
         (CITYSCAPES, "official"),
         (CITYSCAPES.color_blind_safe(), "colour-blind safe"),
@@ -242,13 +248,39 @@ def test_one_s_own_photograph_stays_in_the_browser(tried, tmp_path):
     tried.get_by_label("your photograph").set_input_files(tmp_path / "notes.txt")
     expect(tried.locator("#tried .said")).to_contain_text("notes.txt is no picture")
 
+    # What is transparent lets nothing of the picture before through.
+    Image.new("RGBA", (512, 256), (0, 0, 0, 0)).save(tmp_path / "glass.png")
+    tried.get_by_label("your photograph").set_input_files(tmp_path / "glass.png")
+    tried.locator("#tried[data-looks='3']").wait_for(timeout=120_000)
+    seen = tried.evaluate(
+        "() => { const c = document.getElementById('tried').page.picture;"
+        " return Array.from(c.getContext('2d').getImageData(0, 0, 512, 256).data); }"
+    )
+    assert set(seen) == {255}
 
-def test_a_camera_that_is_not_there_is_said(tried):
+
+def test_a_camera_is_watched_until_it_is_stopped(tried):
+    before = told(tried)
     tried.get_by_role("button", name="your camera").click()
-    expect(tried.locator("#tried .said")).not_to_contain_text("Point at it")
+    tried.wait_for_function("+document.getElementById('tried').dataset.looks > 2", timeout=120_000)
+    assert (told(tried) != before).any()
+    track = "document.getElementById('tried').page.film.srcObject.getTracks()[0]"
+    tried.evaluate(f"window.track = {track}")
+    tried.get_by_role("button", name="stop the camera").click()
+    expect(tried.get_by_role("button", name="your camera")).to_be_visible()
+    assert tried.evaluate("window.track.readyState") == "ended"
 
 
-def test_without_the_engine_the_page_says_how_to_have_it(read):
-    page = read("docs/try_it.html")  # from a folder, where a browser loads no modules
+def test_opened_from_a_folder_the_page_says_what_it_needs(read):
+    page = read("docs/try_it.html")  # where a browser loads no modules
     expect(page.locator("#tried")).to_contain_text("python -m http.server")
     assert page.asked == []
+
+
+def test_a_site_without_the_engine_says_how_to_have_it(browser, served):
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/*.mjs", lambda route: route.fulfill(status=404))
+    page.goto(f"{served}/docs/try_it.html")
+    expect(page.locator("#tried")).to_contain_text("npm ci")
+    context.close()
