@@ -112,6 +112,7 @@ def run(
     budgets: tuple[int, ...] = BUDGETS,
     parts: int | None = None,
     command: str = "",
+    asked_anew: bool = False,
 ) -> Path:
     """Do a campaign, and add a row for each round to a table; what is there is not done again.
 
@@ -128,6 +129,8 @@ def run(
         Ask about superpixels, so many a frame; default about pixels.
     command : str
         Noted with each row.
+    asked_anew : bool
+        Do all rounds even if their rows are there, for the sake of the log.
 
     Returns
     -------
@@ -136,6 +139,9 @@ def run(
     """
     unit = "pixel" if parts is None else "superpixel"
     folder = ground.folder(strategy, unit, seed)
+    keys = [(ground.data, unit, "labels alone", strategy, n, seed) for n in budgets]
+    if not asked_anew and _are_noted(results, keys):
+        return folder
     rounds = active_learning.campaign(
         strategy,
         budgets,
@@ -170,7 +176,7 @@ def go_on(
     folder, number = ground.folder(strategy, "pixel", seed), len(ground.pairs) * answers
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
     if len(log.answers) < number:
-        run(strategy, seed, ground, results, _up_to(answers), command=command)
+        run(strategy, seed, ground, results, _up_to(answers), command=command, asked_anew=True)
         log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
     known = log.first(number)
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
@@ -194,12 +200,18 @@ def train_whole(
     name: str, seed: int, ground: Ground, results: Path | str, command: str = ""
 ) -> None:
     """Train with whole masks, as a row beside the campaigns'; one of `WHOLE`."""
+    key = (ground.data, "whole frame", "labels alone", name, 0, seed)
+    if _are_noted(results, [key]):
+        return
     (loss, frames), runs = WHOLE[name], ground.home / "trainings"
     recipe = ground.recipe.but(loss=loss, augment=changes(ground.recipe.size, points=False))
     pairs = ground.pairs if frames is None else ground.pairs.sample(frames, random_state=seed)
     trained = recipes.train(recipe, pairs, ground.scheme, seed, runs=runs, name="whole")
-    key = (ground.data, "whole frame", "labels alone", name, 0, seed)
     _note(results, key, ground, recipe, trained, command)
+
+
+def _are_noted(results: Path | str, keys: list[tuple]) -> bool:
+    return Path(results).exists() and set(keys) <= set(read(results).index)
 
 
 def _note(results, key: tuple, ground: Ground, recipe: Recipe, trained, command: str) -> None:
