@@ -85,7 +85,7 @@ def to_tflite(
     path : Path or str
     size : (height, width)
     kind : {"float32", "float16", "int8"}
-        How weights are kept; with "int8" the sums are of 8-bit numbers, too, and `frames` tell how
+        How weights are kept; with "int8" the outputs of layers are, too, and `frames` tell how
         large they become (Jacob and others, CVPR 2018). Input and output stay float32.
     frames : iterable of ``(H, W, 3) float32``
         Typical images in 0 .. 1, of `size`.
