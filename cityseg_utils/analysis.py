@@ -103,11 +103,16 @@ def boundary_band(mask: np.ndarray, width: int) -> np.ndarray:
     void count too; void itself is left out by every score.
     """
     border = np.zeros(mask.shape, np.uint8)
-    border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    border[1:] |= mask[1:] != mask[:-1]
+    across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
+    for beside, changes in (  # a border lies between two pixels, and both are beside it
+        (border[:, 1:], across),
+        (border[:, :-1], across),
+        (border[1:], down),
+        (border[:-1], down),
+    ):
+        beside |= changes
     if not border.any():
         return border.astype(bool)
-    # A border lies between two pixels: the one marked is at distance 0, the other at 1.
     distance = cv2.distanceTransform(1 - border, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return distance < width
 
@@ -128,14 +133,21 @@ def row_band(truth: np.ndarray, band: int, bands: int) -> np.ndarray:
     return np.where(rows[:, None], truth, VOID).astype(np.uint8)
 
 
-def found_by_size(truth: np.ndarray, prediction: np.ndarray, scheme: ClassScheme) -> pd.DataFrame:
+def found_by_size(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    scheme: ClassScheme,
+    classes: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return a row for every connected piece of a class: its pixels, and the share of them found.
 
-    Columns ``class``, ``pixels`` and ``found``.
+    Columns ``class``, ``pixels`` and ``found``. `classes` names those that come as things; a piece
+    of another, such as sky, may be a sliver between two things. By default all are taken.
     """
     _check_pair(truth, prediction)
     rows = []
-    for k in np.unique(truth[truth != VOID]):
+    wanted = scheme.names if classes is None else classes
+    for k in (k for k in np.unique(truth[truth != VOID]) if scheme.names[k] in wanted):
         number, pieces = cv2.connectedComponents((truth == k).astype(np.uint8))
         pixels = np.bincount(pieces.ravel(), minlength=number)[1:]
         found = np.bincount(pieces.ravel(), (prediction == k).ravel(), minlength=number)[1:]

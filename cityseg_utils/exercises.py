@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, stats
+from scipy import stats
 
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
@@ -39,6 +39,8 @@ def _judge(answer, expected, task: str, hint: str, praise: str) -> Verdict:
         return Verdict(UNTOUCHED, task)
     try:
         agrees = _agree(answer, expected)
+        if not agrees and isinstance(expected, float) and abs(float(answer) - expected) < 6e-3:
+            hint = "nearly: give three decimals"
     except (TypeError, ValueError, KeyError):
         agrees = False
     return Verdict(RIGHT, praise) if agrees else Verdict(WRONG, hint)
@@ -115,8 +117,11 @@ class Prediction:
     answer: object = None
     unit: str = ""
     choices: tuple[str, ...] = ()
+    strange: str = ""  # an answer that is none of the choices
 
     def __repr__(self) -> str:
+        if self.strange:
+            return f"{self.question} {self.strange!r} is none of these: type one as it stands."
         if self.answer is None:
             return f"{self.question} (Type your answer above and run the cell again, or go on.)"
         return f"{self.question} You say: {_said(self.answer, self.unit)}."
@@ -165,21 +170,20 @@ def predict(question: str, answer=None, choices: Sequence[str] = (), unit: str =
     answer : number or str, optional
         What the student typed; None, or ``...``, leaves the lesson running.
     choices : sequence of str
-        What the answer may be, if it is none of its own.
+        What the answer may be, if it is none of its own. Another answer is not noted, and the
+        line that is shown says so.
     unit : str
         Of a number, such as ``"%"``.
-
-    Raises
-    ------
-    ValueError
-        If the answer is none of the choices.
     """
     answer = None if answer is Ellipsis else answer
-    if choices:
-        question = f"{question} ({', '.join(choices)})"
-        if answer is not None and answer not in choices:
-            raise ValueError(f"answer must be one of {', '.join(choices)}, got {answer!r}")
-    return Prediction(question, answer, unit, tuple(choices))
+    if not choices:
+        return Prediction(question, answer, unit)
+    question = f"{question} ({', '.join(choices)})"
+    if answer is None:
+        return Prediction(question, None, unit, tuple(choices))
+    known = {_plain(choice): choice for choice in choices}
+    strange = "" if _plain(answer) in known else str(answer)
+    return Prediction(question, known.get(_plain(answer)), unit, tuple(choices), strange)
 
 
 def compare(prediction: Prediction, outcome) -> Comparison:
@@ -239,6 +243,8 @@ def check_frames_per_city(answer: pd.Series | pd.DataFrame, pairs: pd.DataFrame)
     """Check the number of training frames per city; a table with one column of numbers will do."""
     if isinstance(answer, pd.DataFrame):
         answer = (answer.set_index("city") if "city" in answer else answer).squeeze("columns")
+    if isinstance(answer, pd.Series) and answer.index.nlevels == 1:
+        answer = answer.set_axis(answer.index.get_level_values(0))  # as of a one-column table
     return _judge(
         answer,
         pairs.loc[pairs["split"] == "train", "city"].value_counts().to_dict(),
@@ -248,23 +254,26 @@ def check_frames_per_city(answer: pd.Series | pd.DataFrame, pairs: pd.DataFrame)
     )
 
 
-def check_leak_finder(function: Callable, pairs: pd.DataFrame) -> Verdict:
-    """Check a function that tells whether any city is in more than one split."""
+def check_leaking_frames(function: Callable, pairs: pd.DataFrame) -> Verdict:
+    """Check a function that counts the val frames of cities that train has as well."""
     clean = pairs.assign(city=pairs["split"] + " " + pairs["city"]).reset_index(drop=True)
-    cases = [((clean,), False), ((clean.iloc[::-1],), False)]
-    splits = sorted({"train", "val", "test"} | set(clean["split"]))
-    for source, rows in clean.groupby("split"):
-        city = rows["city"].value_counts().index[0]  # the largest: moving one frame leaves others
-        frames = rows.index[rows["city"] == city]
-        for split in splits if len(frames) > 1 else []:
-            leaky = clean.copy()
-            leaky.loc[frames[len(frames) // 2], "split"] = split
-            cases.append(((leaky,), split != source))
+    cases = [((clean,), 0), ((clean.iloc[::-1],), 0)]
+    for split in ("train", "val", "test"):
+        rows = clean[clean["split"] == split]
+        if rows.empty:
+            continue
+        city = rows["city"].value_counts().index[0]  # the largest: some of its frames move
+        for moved in (1, rows["city"].eq(city).sum() // 2):
+            for other in {"train", "val", "test"} - {split}:
+                leaky = clean.copy()
+                leaky.loc[rows.index[rows["city"] == city][:moved], "split"] = other
+                train, val = (leaky.loc[leaky["split"] == x, "city"] for x in ("train", "val"))
+                cases.append(((leaky,), int(val.isin(train).sum())))
     return _judge_function(
         function,
         cases,
-        "let the function return True or False",
-        "group by 'city' and count the different values of 'split' in each group: more than 1?",
+        "let the function return a whole number",
+        "which cities has train? count the rows of val whose city is among them, and no others",
         "no street can hide in two splits from you",
     )
 
@@ -300,27 +309,34 @@ def check_clean_split(answer: str, splits: dict[str, pd.DataFrame]) -> Verdict:
 # -- lesson 02 ----------------------------------------------------------------------------------
 
 
-def check_remap(function: Callable, scheme: ClassScheme) -> Verdict:
-    """Check a function ``(raw, table) -> train ids`` that looks ids up in a table."""
-    raw = np.array([(*scheme.ids, *scheme.void_ids)], np.uint8)
+def check_to_ids(function: Callable, scheme: ClassScheme) -> Verdict:
+    """Check a function ``(mask, scheme) -> raw ids`` that makes 0 of void."""
+    mask = np.array([*range(scheme.num_classes), VOID, 0, VOID], np.uint8)[None]
+    back = np.array([*scheme.ids, 0, scheme.ids[0], 0], np.uint8)[None]
+    cases = [
+        ((x, scheme), y) for x, y in ((mask, back), (mask.T, back.T), (mask[:, :2], back[:, :2]))
+    ]
     return _judge_function(
         function,
-        [((raw, scheme.table), scheme.remap(raw)), ((raw.T, scheme.table), scheme.remap(raw.T))],
-        "let the function return an array of train ids",
-        "a table is an array: index it with the whole mask at once, without a loop",
-        "every id has its number",
+        cases,
+        "let the function return an array of raw ids",
+        "make a table of 256 zeros, put scheme.ids into its first entries, index it with the mask",
+        "every class has its id again, and void is 0",
     )
 
 
-def check_invented_ids(answer: Collection[int], before: np.ndarray, after: np.ndarray) -> Verdict:
-    """Check the ids that a resized mask holds and the original does not, in any order."""
+def check_invented_classes(
+    answer: Collection[int], before: np.ndarray, after: np.ndarray, scheme: ClassScheme
+) -> Verdict:
+    """Check the ids of trained classes that a resized mask holds and the original does not."""
     several = isinstance(answer, set | frozenset | list | tuple | np.ndarray)
+    invented = np.setdiff1d(after, before).astype(int)
     return _judge(
         np.unique(list(answer)) if several else answer,
-        np.setdiff1d(after, before).astype(int),
+        invented[np.isin(invented, scheme.ids)],
         "put the numbers in place of the dots",
-        "take np.unique of both masks, and of the second what is not in the first",
-        "none of these is in the street: interpolation made them up",
+        "of the ids that are in the second mask and not in the first, keep those in scheme.ids",
+        "a network would be taught these, and none of them is in the street",
     )
 
 
@@ -335,10 +351,10 @@ def check_shrink(function: Callable) -> Verdict:
             return answer
         if np.shape(answer) != size:
             return f"{np.shape(answer)} instead of {size}"
-        nearest = resize_mask(mask, size)
-        # Which pixel stands for several is the function's own choice, at a border.
-        inside = ndimage.minimum_filter(nearest, 3) == ndimage.maximum_filter(nearest, 3)
-        return bool(np.isin(answer, mask).all() and (answer == nearest)[inside].all())
+        # Which pixel stands for several is the function's own choice; it is one that lies there.
+        nearest = np.pad(resize_mask(mask, size), 1, "edge")
+        around = np.lib.stride_tricks.sliding_window_view(nearest, (3, 3))
+        return bool((np.asarray(answer)[..., None, None] == around).any((2, 3)).all())
 
     return _judge_function(
         keeps_labels,
@@ -379,7 +395,10 @@ def check_inverse(function: Callable) -> Verdict:
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 256, (4, 5, 3), np.uint8)
     mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
-    image = ((pixels / 255 - mean) / std).astype(np.float32)
+    pixels[0] = [[0, 255, 255], [1, 2, 3], [0, 254, 255], [5, 5, 5], [254, 0, 255]]
+    exact = pixels.astype(float)
+    exact[0, 0] = -0.4, 254.6, 255.4  # as a resized picture may have it
+    image = ((exact / 255 - mean) / std).astype(np.float32)
 
     def of_bytes(*arguments):
         answer = function(*arguments)
@@ -399,13 +418,14 @@ def check_inverse(function: Callable) -> Verdict:
 
 
 def check_class_pixels(answer: np.ndarray, encoded: np.ndarray) -> Verdict:
-    """Check the number of pixels of each class in a one-hot mask, ``(C,)``."""
+    """Check the number of pixels of each class in a one-hot mask, and of void, ``(C + 1,)``."""
+    classes = encoded.reshape(-1, encoded.shape[-1]).sum(0).astype(int)
     return _judge(
         answer,
-        encoded.reshape(-1, encoded.shape[-1]).sum(0).astype(int),
-        "put an array with one number per class in place of the dots",
-        "sum the one-hot mask over its rows and columns, axis=(0, 1)",
-        "summing ones is counting",
+        np.append(classes, np.prod(encoded.shape[:2]) - classes.sum()),
+        "put an array with one number per class, and one for void, in place of the dots",
+        "sum over rows and columns, axis=(0, 1); a void pixel is one whose layers are all 0",
+        "summing ones is counting, and what no layer counts is void",
     )
 
 
@@ -422,12 +442,21 @@ def check_one_hot_bytes(answer: int, batch_size: int, height: int, width: int, s
 
 def check_from_one_hot(function: Callable) -> Verdict:
     """Check a function ``one-hot (H, W, C) -> (H, W)`` that gives 255 where there is no class."""
-    masks = [np.array([[0, 1], [2, VOID]], np.uint8), np.full((2, 3), VOID, np.uint8)]
+    cases = []
+    for number in (3, 5, 20):
+        for mask in ([[0, number - 1], [1, VOID]], np.full((2, 3), VOID)):
+            mask = np.array(mask, np.uint8)
+            cases.append(((one_hot(mask, number),), mask))
+
+    def of_bytes(*arguments):
+        answer = function(*arguments)
+        return answer if _is_stub(answer) or np.asarray(answer).dtype == np.uint8 else "no uint8"
+
     return _judge_function(
-        function,
-        [((one_hot(mask, number),), mask) for mask in masks for number in (3, 5)],
+        of_bytes,
+        cases,
         "let the function return an array (H, W)",
-        "argmax calls void class 0: put 255 wherever the sum over the last axis is 0",
+        "argmax calls void class 0: put 255 wherever the sum over the last axis is 0, as uint8",
         "there and back, void included",
     )
 
@@ -461,8 +490,8 @@ def check_soft_dice_loss(function: Callable, absent: bool = True) -> Verdict:
     """Check a function ``(t, p) -> 1 - mean soft Dice``, over absent classes, too, or not."""
     rng = np.random.default_rng(5)
     cases = []
-    for classes in (3, 5):  # of which every other one is absent
-        labels = 2 * rng.integers(0, classes // 2 + 1, (2, 5, 6))
+    for classes, first in ((3, 0), (5, 0), (7, 1)):  # every other one is absent, class 0 at last
+        labels = 2 * rng.integers(0, (classes + 1) // 2 - first, (2, 5, 6)) + first
         truth = one_hot(labels.astype(np.uint8), classes)
         truth[:, 0] = 0  # void
         guess = rng.dirichlet(np.ones(classes), truth.shape[:3]) * truth.sum(-1, keepdims=True)

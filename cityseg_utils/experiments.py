@@ -42,7 +42,7 @@ from cityseg_utils.statistics import by_class, gains, means, paired  # noqa: F40
 
 KEYS, _WORDS = ("configuration", "seed"), ("configuration", "settings")
 FREQUENT, FOUND = 0.01, 0.1  # a class's share of the pixels, and its IoU
-BORDER = 4  # pixels on either side
+BORDER = 4  # pixels on either side; three above and to the left before 2026-11-28
 TRAIN_FRAMES = 40  # so many, evenly chosen, are scored beside those of val
 _TIMED = 6  # steps, of which the first compiles
 

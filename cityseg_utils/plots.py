@@ -93,7 +93,7 @@ def grid(
     )
     for r, line in enumerate(pictures):
         for c, picture in enumerate(line):
-            axes[r, c].imshow(picture, cmap="gray", interpolation="nearest", aspect="auto")
+            axes[r, c].imshow(picture, cmap="gray", interpolation="nearest")
             axes[r, c].set(xticks=[], yticks=[])
             if r == 0:
                 axes[r, c].set_title(literal(columns[c]), fontsize=11)
@@ -172,7 +172,8 @@ def u_net(
 ) -> Figure:
     """Draw a U-Net from the (height, channels) of its layers, in their order.
 
-    A block is as high as its pictures and as wide as it has channels; `image` is (H, W, channels).
+    A block is as high as its pictures, and the wider the more channels it has; `image` is
+    (H, W, channels).
     """
     height, _, colors = image
     sides = [[(height, colors), *encoder], decoder]
@@ -366,7 +367,8 @@ def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
         known = table.dropna()
         where = known["confidence"], known["accuracy"]
         [line] = axis.plot(*where, style, markersize=4, label=literal(name))
-        axis.scatter(*where, s=600 * known["share"], color=line.get_color(), alpha=0.3)
+        area = {"s": 600 * known["share"], "alpha": 0.3}
+        axis.scatter(*where, **area, color=line.get_color(), clip_on=False)
     axis.set(xlim=(0, 1), ylim=(0, 1))
     _name(axis, "confidence", "accuracy", title)
     axis.legend()

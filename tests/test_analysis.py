@@ -83,8 +83,10 @@ def test_confusions_by_hand():
 def test_a_band_by_hand():
     """A border between columns 2 and 3: one pixel of the band on either side, then two."""
     mask = np.repeat([[0, 0, 0, 1, 1, 1, 1]], 3, axis=0)
-    assert boundary_band(mask, 1)[1].tolist() == [False, False, False, True, False, False, False]
-    assert boundary_band(mask, 2)[1].tolist() == [False, False, True, True, True, False, False]
+    assert boundary_band(mask, 1)[1].tolist() == [False, False, True, True, False, False, False]
+    assert boundary_band(mask, 2)[1].tolist() == [False, True, True, True, True, False, False]
+    assert (boundary_band(mask.T, 2) == boundary_band(mask, 2).T).all()
+    assert (boundary_band(mask[:, ::-1], 2) == boundary_band(mask, 2)[:, ::-1]).all()
     assert not boundary_band(np.zeros((3, 3), np.uint8), 5).any()
 
 
@@ -116,6 +118,8 @@ def test_pieces_by_hand():
     prediction = np.array([[1, 1, 0, 0, 0, 0]], np.uint8)
     table = found_by_size(truth, prediction, THREE)
     assert table.to_numpy().tolist() == [["road", 2, 1], ["car", 3, 2 / 3], ["car", 1, 0]]
+    cars = found_by_size(truth, prediction, THREE, ["car"])
+    assert cars["pixels"].tolist() == [3, 1]
 
 
 # -- confidence -----------------------------------------------------------------------------------

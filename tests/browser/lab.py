@@ -108,14 +108,27 @@ class Notebook:
         )
         self._idle()
 
-    def run(self):
-        """Run all cells."""
+    def run_from(self, text: str):
+        """Run the cell that begins with a text, and all below it."""
         self.page.evaluate(
-            """() => {
+            """(text) => {
+                const { content } = window.jupyterapp.shell.currentWidget;
+                content.activeCellIndex = content.widgets.findIndex(
+                    (cell) => cell.model.sharedModel.source.startsWith(text));
+            }""",
+            text,
+        )
+        self.run("notebook:run-all-below")
+
+    def run(self, command: str = "notebook:run-all-cells"):
+        """Run all cells, or those of another command."""
+        self.page.evaluate(
+            """(command) => {
                 window.ran = 0;
-                window.jupyterapp.commands.execute("notebook:run-all-cells").then(
+                window.jupyterapp.commands.execute(command).then(
                     () => { window.ran = 1; }, (error) => { window.ran = String(error); });
-            }"""
+            }""",
+            command,
         )
         self.page.wait_for_function("window.ran", timeout=300_000)
         self._idle()

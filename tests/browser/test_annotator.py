@@ -3,6 +3,7 @@
 import nbformat
 import numpy as np
 import pytest
+from annotating import SIZE, labels_of, on_screen, saved
 from playwright.sync_api import expect
 
 from cityseg_utils import datasets
@@ -30,7 +31,6 @@ log = annotations.AnswerLog(Path("LOG"), scheme)
 annotator = widgets.annotate(few, log, scores, questions, segments)
 annotator
 """
-SIZE = (256, 512)
 
 
 @pytest.fixture
@@ -51,21 +51,6 @@ def frames():
     pairs, scheme = datasets.open_dataset()
     few = pairs[pairs["split"] == "val"].iloc[:3]
     return [frame_name(row) for _, row in few.iterrows()], scheme
-
-
-def saved(annotator):
-    expect(annotator).to_have_attribute("data-saved", "true")
-
-
-def labels_of(path, scheme, frame):
-    return AnswerLog(path, scheme).labels(frame, SIZE)
-
-
-def on_screen(annotator):
-    """What the browser holds of the frame in view, as the log has it."""
-    held = annotator.evaluate("(element) => Array.from(element.viewer.frame.labels)")
-    held = np.array(held, np.int16).reshape(SIZE)
-    return np.where(held == 254, UNLABELLED, held)
 
 
 def test_a_hundred_answers_by_keyboard_alone(opened, frames):
