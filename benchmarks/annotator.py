@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from noting import note
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
@@ -99,11 +100,13 @@ def main() -> None:
             page.keyboard.press("b")
             moves = {radius: strokes(page, stage, radius) for radius in RADII}
             browser.close()
-    print(f"next question, same frame {statistics.median(same):6.1f} ms (at most 50)")
-    print(f"next question, next frame {other:6.1f} ms (at most 50)")
+    for what, milliseconds in (("same", statistics.median(same)), ("next", other)):
+        seconds = milliseconds / 1000
+        note(f"next question, {what} frame", milliseconds / 50, "50 ms", "at most 1", seconds)
     for radius, times in moves.items():
-        median, most = statistics.median(times), max(times)
-        print(f"brush of radius {radius:2}: {median:6.1f} ms a move, {most:.1f} at most (16)")
+        median = statistics.median(times)
+        name = f"a move of the brush, radius {radius}"
+        note(name, median / 16, "a frame of the screen, 16 ms", "at most 1", median / 1000)
 
 
 if __name__ == "__main__":

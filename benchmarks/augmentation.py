@@ -15,6 +15,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from noting import note
+
 from cityseg_utils import datasets, framework, minicity
 
 tf = framework.load_tensorflow()
@@ -74,9 +76,8 @@ def main() -> None:
                 preexec_fn=lambda cores=cores: os.sched_setaffinity(0, cores),
             )
             rates[what] = float(said.stdout)
-    print(f"augmentation on one core {rates['augment']:6.1f} frames/s")
-    print(f"training on all cores    {rates['train']:6.1f} frames/s")
-    print(f"ratio                    {rates['augment'] / rates['train']:6.1f}")
+    ratio, of = rates["augment"] / rates["train"], "the speed of a training step on all cores"
+    note("augmenting a frame on one core", ratio, of, "at least 1", 1 / rates["augment"])
 
 
 if __name__ == "__main__":

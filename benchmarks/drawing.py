@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cv2
+from noting import note
 
 from cityseg_utils import minicity
 from cityseg_utils.minicity.drive import drive
@@ -35,12 +36,11 @@ def main() -> None:
             drawing = seconds(lambda: minicity.generate(city, number, 0, 0, size, jobs=1))  # noqa: B023
             pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in city.rglob("*.png")]
             writing = seconds(lambda: [cv2.imencode(".png", x) for x in pictures])  # noqa: B023
-            print(
-                f"{size[1]} x {size[0]}, one core: {drawing / number:.2f} s a scene, "
-                f"{drawing / writing:.1f} times as long as encoding its files"
-            )
+            name = f"a scene of {size[1]} x {size[0]}, one core"
+            note(name, drawing / writing, "encoding its files", "", drawing / number)
     driving = seconds(lambda: list(drive(frames=100)))
-    print(f"a drive of 512 x 256, one core: {100 / driving:.1f} frames a second")
+    name = "a frame of a drive, 512 x 256, one core"
+    note(name, driving / 100 / 0.2, "a fifth of a second", "at most 1", driving / 100)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import numpy as np
+from noting import note
 
 from cityseg_utils import datasets, framework, pipeline, recipes, training
 
@@ -67,8 +68,7 @@ def main() -> None:
         noted["fit"] += list(np.diff(clock.ends, axis=0)[1:])
     bare, fit = (np.median(noted[name], axis=0) for name in ("bare", "fit"))
     for k, what in enumerate(("clock", "processor")):
-        ratio = fit[k] / bare[k]
-        print(f"a step, {what}: bare {bare[k]:.4f} s, fit {fit[k]:.4f} s, ratio {ratio:.3f}")
+        note(f"a step of fit, {what}", fit[k] / bare[k], "a bare loop", "", fit[k])
     bare, fit = (np.median(starts[name]) for name in ("bare", "fit"))
     print(f"to the end of the first step: bare {bare:.1f} s, fit {fit:.1f} s")
 

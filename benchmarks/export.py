@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from noting import note
 
 from cityseg_utils import (
     datasets,
@@ -132,7 +133,8 @@ def main() -> None:
                 "command": "python benchmarks/export.py --camvid /path/to/camvid",
             }
             written.append({name: str(value) for name, value in row.items()})
-            print(*(f"{x:.4f}" if isinstance(x, float) else x for x in list(row.values())[:10]))
+            print(*(f"{x:.4f}" if isinstance(x, float) else x for x in list(row.values())[:8]))
+            note(f"a prediction, {name}, {engine}", own / keras, "Keras's", "", own)
     tables.write(options.results, written)
 
 

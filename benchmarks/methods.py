@@ -10,6 +10,7 @@ import argparse
 import time
 
 import numpy as np
+from noting import note
 
 from cityseg_utils import framework, recipes, studies, training
 from cityseg_utils.adversarial import Adversarial
@@ -71,8 +72,9 @@ def main() -> None:
     ways = {name: make_step(*way) for name, way in WAYS.items()}
     seconds = by_turns(ways, rounds)
     for name, (number, _, _) in WAYS.items():
-        ratio = seconds[name] / seconds[f"{number} labels"]
-        print(f"{name:34} {seconds[name]:6.3f} s of processor time, ratio {ratio:5.2f}")
+        alone = f"{number} labels"
+        of = f"a step on {alone} alone, processor time"
+        note(f"a step, {name}", seconds[name] / seconds[alone], of, "", seconds[name])
 
 
 if __name__ == "__main__":

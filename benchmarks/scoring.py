@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+from noting import note
 
 from cityseg_utils import minicity, storage
 from cityseg_utils.metrics import evaluate_folder
@@ -64,11 +65,10 @@ def main() -> None:
         expected = official_run(*lists, instances=False)
         ours = evaluate_folder(root / "gtFine", guesses).mean_iou()
         print(f"{FRAMES} frames of 2048 x 1024; mean IoU ours {ours:.9f}, official {expected:.9f}")
-        print(f"decoding alone         {decoding:6.2f} s")
-        print(f"one process            {one:6.2f} s   {one / decoding:.2f} times the decoding")
-        print(f"two processes          {two:6.2f} s   {one / two:.2f} times as fast as one")
-        print(f"official script        {theirs:6.2f} s   {theirs / one:.1f} times ours")
-        print(f"without instances      {pixels:6.2f} s   {pixels / one:.1f} times ours")
+        note("scoring, one process", one / decoding, "bare decoding", "", one)
+        note("scoring, two processes", one / two, "the speed of one", "", two)
+        note("official script", theirs / one, "ours in one process", "", theirs)
+        note("official script, no instances", pixels / one, "ours in one process", "", pixels)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
+from noting import note
 
 from cityseg_utils import framework
 
@@ -105,11 +106,10 @@ def main() -> None:
             found = measure(backbone, options.ways, allowed[:cores], options.rounds)
             for (way, what), (clock, processor, pages) in found.items():
                 first = found[options.ways[0], what]
+                name = f"{what}, {backbone}, {cores} cores, {way}"
+                note(name, clock / first[0], options.ways[0], "", clock)
                 print(
-                    f"  {what:13}  {way:26}  clock {clock:6.2f} s, ratio {clock / first[0]:5.2f}"
-                    f"   processor {processor:6.2f} s, ratio {processor / first[1]:5.2f}"
-                    f"   pages {pages:7.0f}",
-                    flush=True,
+                    f"  processor {processor:.2f} s, {processor / first[1]:.2f}; {pages:.0f} pages"
                 )
 
 

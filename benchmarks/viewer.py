@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from noting import note
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "browser"))
@@ -101,8 +102,8 @@ def main() -> None:
             browser.close()
     print(f"1024 x 512, medians of {PRESSES} presses, the frame that shows it painted")
     for what, milliseconds in ours.items():
-        print(f"{what:24} {milliseconds:6.0f} ms")
-    print(f"{'interact, opacity':24} {peer:6.0f} ms, {peer / ours['opacity']:.0f} times ours")
+        note(f"a key: {what}", milliseconds / 50, "50 ms", "at most 1", milliseconds / 1000)
+    note("interact with matplotlib: opacity", peer / ours["opacity"], "ours", "", peer / 1000)
 
 
 if __name__ == "__main__":

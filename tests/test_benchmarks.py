@@ -1,5 +1,6 @@
 """The recipe for CamVid, and the way there from drawn streets, are command line tools."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -127,3 +128,25 @@ def test_a_drive_is_left_out_where_photographs_are_learned_from(camvid, tmp_path
     done = run(camvid, "pasted", home=tmp_path, tool="transfer.py")
     assert done.returncode == 2
     assert "--unseen is for, and needed by, refreshed, adversarial, pasted" in done.stderr
+
+
+def test_ratios_are_noted_in_one_table_and_what_is_measured_anew_replaces_its_rows(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    noting, everything = (importlib.import_module(name) for name in ("noting", "all"))
+    noting.note("a step", 1.5, "a bare loop", "at most 2", 0.25)
+    assert "1.50 times a bare loop (at most 2)" in capsys.readouterr().out
+
+    def measure(benchmark, ratio, file):
+        monkeypatch.setenv(noting.TABLE, str(tmp_path / file))
+        monkeypatch.setenv("CITYSEG_BENCHMARK", f"{benchmark}: python benchmarks/{benchmark}.py")
+        noting.note("a step", ratio, "a bare loop")
+        return tables.read(tmp_path / file, noting.KEYS, noting.KEYS)
+
+    measure("engine", 1.5, "first.csv")
+    everything.keep(measure("steps", 2.5, "first.csv").reset_index(), tmp_path / "all.csv")
+    everything.keep(measure("steps", 0.5, "second.csv").reset_index(), tmp_path / "all.csv")
+    kept = tables.read(tmp_path / "all.csv", noting.KEYS, noting.KEYS)
+    assert kept["ratio"].to_dict() == {("engine", "a step"): 1.5, ("steps", "a step"): 0.5}
+    assert kept["command"].iloc[1] == "python benchmarks/steps.py"
