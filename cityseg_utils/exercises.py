@@ -10,6 +10,7 @@ from html import escape
 from itertools import permutations
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -973,4 +974,70 @@ def check_one_matrix(function: Callable) -> Verdict:
         "let the function return a number",
         "add up over the frames first, divide then, and leave out classes without a union",
         "one matrix for all frames; the benchmark's server counts like that",
+    )
+
+
+# -- lesson 16 ----------------------------------------------------------------------------------
+
+# What the exports of `faulty_exports` do to the pictures that they get.
+EXPORTS = {"A": "half the size", "B": "divided twice", "C": "blue first"}
+
+
+@dataclass(frozen=True)
+class _FaultyExport:
+    """A network that is given spoiled pictures, as a wrong export gives them to itself."""
+
+    network: object
+    spoil: Callable
+
+    @property
+    def input_shape(self) -> tuple:
+        return self.network.input_shape
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        return self.network.predict_on_batch(np.stack([self.spoil(image) for image in images]))
+
+
+def faulty_exports(network) -> dict[str, _FaultyExport]:
+    """Return three wrong exports of a network with ``predict_on_batch``; see `EXPORTS`."""
+
+    def smaller(image):
+        height, width = image.shape[:2]
+        return cv2.resize(cv2.resize(image, (width // 2, height // 2)), (width, height))
+
+    spoils = {"A": smaller, "B": lambda image: image / 255, "C": lambda image: image[..., ::-1]}
+    return {letter: _FaultyExport(network, spoil) for letter, spoil in spoils.items()}
+
+
+def check_rent(answer: float, devices: int, speedup: float) -> Verdict:
+    """Check how many times as much a training costs on so many devices, rented by the hour."""
+    return _judge(
+        answer,
+        devices / speedup,
+        "put a number in place of the dots",
+        "how long is each of them paid for, beside the one that would do it alone?",
+        "whatever an hour costs: the hurry is paid for",
+    )
+
+
+def check_loss_of_all(function: Callable) -> Verdict:
+    """Check a function from ``[(sum of losses, labelled pixels), ...]`` to the mean of them all."""
+    cases = [[(10.0, 5)], [(10.0, 5), (6.0, 1)], [(3.0, 6), (0.0, 0), (12.0, 4)], [(1.0, 8)] * 4]
+    return _judge_function(
+        function,
+        [((parts,), sum(s for s, _ in parts) / sum(n for _, n in parts)) for parts in cases],
+        "let the function return a number",
+        "ratios do not average: add up the sums, add up the pixels, and divide once",
+        "as one device would have it",
+    )
+
+
+def check_exports(answer: dict[str, str]) -> Verdict:
+    """Check which of :func:`faulty_exports` has which fault; says how many are right."""
+    return _judge_pairing(
+        answer,
+        EXPORTS,
+        "a fault for each letter",
+        "undo a fault in the picture that you give it: does the agreement come back?",
+        "all three; none of them had raised an error",
     )

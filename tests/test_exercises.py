@@ -199,6 +199,29 @@ ANSWERS = [
     (exercises.check_whole_frames, (80, 120, 2.5, 90), 4.444, [80, 4, 266.667, 0.0741, 400]),
     (exercises.check_largest_dice, (0.8,), 0.8889, [0.8, 0.9, 88.89, 0.667, 1]),
     (
+        exercises.check_rent,
+        (8, 5.0),
+        Several([1.6, 8 / 5, np.float64(1.6)]),
+        [0.625, 8, 5, "1.6 times", 160],
+    ),
+    (
+        exercises.check_exports,
+        (),
+        Several(
+            [
+                exercises.EXPORTS,
+                {"a": "Half the size", "b": "divided twice", "c": " blue first"},
+                dict(reversed(exercises.EXPORTS.items())),
+            ]
+        ),
+        [
+            {"A": "blue first", "B": "divided twice", "C": "half the size"},
+            {"A": "half the size"},
+            ["half the size", "divided twice", "blue first"],
+            {"A": "half the size", "B": "divided twice", "C": "green"},
+        ],
+    ),
+    (
         exercises.check_suspects,
         (),
         Several([exercises.SUSPECTS, {k.lower(): f" {x}" for k, x in exercises.SUSPECTS.items()}]),
@@ -592,6 +615,25 @@ FUNCTIONS = [
         for right in (least_confident, least_confident_one_by_one, least_confident_partly)
     ),
     (
+        exercises.check_loss_of_all,
+        (),
+        Several(
+            [
+                lambda parts: sum(x for x, _ in parts) / sum(n for _, n in parts),
+                lambda parts: np.divide(*np.sum(parts, axis=0)),
+                lambda parts: np.average(
+                    [x / max(n, 1) for x, n in parts], weights=[n for _, n in parts]
+                ),
+            ]
+        ),
+        [
+            lambda parts: np.mean([x / max(n, 1) for x, n in parts]),
+            lambda parts: np.mean([x / n for x, n in parts if n]),
+            lambda parts: sum(x for x, _ in parts),
+            lambda parts: sum(x for x, _ in parts) / len(parts),
+        ],
+    ),
+    (
         exercises.check_one_matrix,
         (),
         Several([one_matrix, one_matrix_by_class]),
@@ -739,3 +781,21 @@ def test_the_fold_shows_what_was_typed_and_runs_nothing_of_it():
         "<details><summary>&lt;b&gt;? You said: &lt;script&gt;.</summary>"
         "<p>It came out: a &amp; b.</p></details>"
     )
+
+
+def test_three_exports_are_as_faulty_as_they_are_called():
+    class Echo:
+        input_shape = (None, 4, 8, 3)
+
+        def predict_on_batch(self, images):
+            return images
+
+    images = np.random.default_rng(0).random((2, 4, 8, 3), np.float32)
+    wrong = exercises.faulty_exports(Echo())
+    assert [wrong[letter].input_shape for letter in "ABC"] == [Echo.input_shape] * 3
+    seen = {exercises.EXPORTS[x]: wrong[x].predict_on_batch(images) for x in "ABC"}
+    np.testing.assert_array_equal(seen["blue first"], images[..., ::-1])
+    np.testing.assert_array_equal(seen["divided twice"], images / 255)
+    blurred = seen["half the size"]
+    assert blurred.shape == images.shape
+    assert blurred.std() < images.std()
