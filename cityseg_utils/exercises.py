@@ -40,7 +40,11 @@ def _judge(answer, expected, task: str, hint: str, praise: str) -> Verdict:
         return Verdict(UNTOUCHED, task)
     try:
         agrees = _agree(answer, expected)
-        if not agrees and isinstance(expected, float) and abs(float(answer) - expected) < 6e-3:
+        if (
+            not agrees
+            and isinstance(expected, float)
+            and abs(float(answer) - round(expected, 2)) < 1e-9
+        ):
             hint = "nearly: give three decimals"
     except (TypeError, ValueError, KeyError):
         agrees = False
@@ -275,7 +279,7 @@ def check_leaking_frames(function: Callable, pairs: pd.DataFrame) -> Verdict:
         cases,
         "let the function return a whole number",
         "which cities has train? count the rows of val whose city is among them, and no others",
-        "no street can hide in two splits from you",
+        "each val frame of a city that train has, too, is counted",
     )
 
 
@@ -361,7 +365,7 @@ def check_shrink(function: Callable) -> Verdict:
         keeps_labels,
         [((masks[0], (20, 30)), True), ((masks[1], (33, 25)), True)],
         "let the function return a mask",
-        "it gives labels that the mask does not hold, or another shape than (height, width)",
+        "it gives labels that do not lie there, or another shape than (height, width)",
         "no label is invented, and rows stay rows",
     )
 
@@ -457,7 +461,7 @@ def check_from_one_hot(function: Callable) -> Verdict:
         of_bytes,
         cases,
         "let the function return an array (H, W)",
-        "argmax calls void class 0: put 255 wherever the sum over the last axis is 0, as uint8",
+        "put 255 wherever the sum over the last axis is 0 (argmax says class 0), and return uint8",
         "there and back, void included",
     )
 

@@ -177,7 +177,7 @@ class ClassScheme:
         return self.palette[mask]
 
     def color_blind_safe(self) -> "ClassScheme":
-        """Return the same classes in colours that differ in brightness, not in hue alone.
+        """Return the same classes in colours that can be told apart without red and green.
 
         Each category has a hue; its classes go from dark to light. Use it in one place, after the
         data set is opened: ``scheme = scheme.color_blind_safe()``.
