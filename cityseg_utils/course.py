@@ -22,6 +22,7 @@ BUILD = ROOT / "build"
 _QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 _GITHUB, _COLAB = "https://github.com/", "https://colab.research.google.com/"
+_NOBODY = "/OWNER/"  # of an address that is not known yet
 _ADDRESSED = ("docs/index.md", "CITATION.cff", "README.md", "pyproject.toml")
 _IGNORED = {"nbval-ignore-output", "nbval-skip"}
 
@@ -133,7 +134,8 @@ def store(chosen: list[str]) -> int:
 def address(url: str, tag: str = "main") -> int:
     """Write the repository's address, and the tag that a lesson in Colab installs, where needed.
 
-    The address stands in lessons, links to Colab, site, README and pyproject.
+    The address stands in lessons, links to Colab, site, README and pyproject. Colab opens notebooks
+    and nothing else, so a lesson's links to other pages become whole addresses, too.
     """
     url = url.removesuffix(".git")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", tag):
@@ -156,9 +158,47 @@ def address(url: str, tag: str = "main") -> int:
         link = _in_colab(url, tag, lesson.relative_to(ROOT).as_posix())
         texts[path] = re.sub(rf"{_COLAB}(github/[^)]*)?(?=\))", link, texts[path])
         texts[path] = re.sub(r"(git\+\{REPOSITORY\}@)[\w./-]+", rf"\g<1>{tag}", texts[path])
+        if path.suffix == ".ipynb":
+            texts[path] = local_links(texts[path], path.parent, url)
+            if url.startswith(_GITHUB) and _NOBODY not in url:
+                texts[path] = _whole_links(texts[path], path.parent, f"{url}/blob/{tag}")
     for path, text in texts.items():
         storage.write_bytes(path, text.encode("utf-8"))
     return 0
+
+
+def local_links(text: str, folder: Path, url: str) -> str:
+    """Return Markdown with links to pages of the repository as they are within a checkout.
+
+    Parameters
+    ----------
+    text : str
+    folder : Path
+        Where the text lies.
+    url : str
+        The repository's address, whose files lie below ``blob`` and a tag.
+    """
+
+    def local(match: re.Match) -> str:
+        parts = match[1].split("/")
+        for k in range(1, len(parts)):  # a tag may have several parts
+            target = "/".join(parts[k:])
+            if (ROOT / target.split("#")[0]).is_file():
+                return f"]({Path(os.path.relpath(ROOT / target, folder)).as_posix()})"
+        return match[0]
+
+    return re.sub(rf"\]\({re.escape(url)}/blob/([^)\s]+)\)", local, text)
+
+
+def _whole_links(text: str, folder: Path, blob: str) -> str:
+    def whole(match: re.Match) -> str:
+        target = (folder / match[1].split("#")[0]).resolve()
+        if target.suffix == ".ipynb" or not target.is_file() or not target.is_relative_to(ROOT):
+            return match[0]  # Colab finds notebooks beside the one that it shows
+        anchor = "".join(match[1].partition("#")[1:])
+        return f"]({blob}/{target.relative_to(ROOT).as_posix()}{anchor})"
+
+    return re.sub(r"\]\(([\w./#-]+)\)", whole, text)
 
 
 def _in_colab(url: str, tag: str, notebook: str) -> str:

@@ -4,12 +4,15 @@ The source is the whole checkout, so that links between lessons and other pages 
 repository; `make docs` builds it, without a network and without running anything.
 """
 
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
+
+from cityseg_utils import course
 
 project = "Semantic segmentation of street scenes"
 author = "the course's authors"
@@ -72,6 +75,14 @@ def setup(app) -> None:
     """Show formulas as MathML, which browsers draw themselves: MathJax would be fetched."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.connect("build-finished", _ship_what_is_tried)
+    app.connect("source-read", _keep_links_within)
+
+
+def _keep_links_within(app, page: str, source: list[str]) -> None:
+    """Lead to pages of the site what leads to the repository's, for Colab's sake."""
+    pyproject = (course.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    url = re.search(r'^Repository = "(.+)"$', pyproject, re.M)[1]
+    source[0] = course.local_links(source[0], (course.ROOT / page).parent, url)
 
 
 def _ship_what_is_tried(app, error) -> None:

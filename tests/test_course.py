@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 
+import nbformat
 import pytest
 
 from cityseg_utils import course
@@ -88,7 +90,10 @@ def addressed(checkout):
     (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
         pip = "git+{REPOSITORY}@main"
-        notebook(checkout / "notebooks" / name, f"({IN_COLAB}/{name})\nR = '{OLD}'\n{pip}")
+        links = "[g](glossary.md#void) [next](01_b.ipynb) x[k](y) [t](../docs/index.md)"
+        text = f"({IN_COLAB}/{name})\nR = '{OLD}'\n{pip}\n{links}"
+        notebook(checkout / "notebooks" / name, text)
+    (checkout / "notebooks" / "glossary.md").write_text("words")
     return lambda: {path.name: path.read_text() for path in checkout.rglob("*.*")}
 
 
@@ -116,6 +121,41 @@ def test_a_tag_is_written_to_links_and_first_cells_and_can_be_another(addressed)
         course.address(OLD, 'v1"; rm')
     course.address(OLD)
     assert addressed() == before
+
+
+def test_what_colab_cannot_open_beside_a_lesson_gets_a_whole_address(addressed, checkout):
+    before = addressed()
+    for tag in ("main", "release/2"):
+        course.address("https://github.com/me/streets", tag)
+        lesson = addressed()["01_b.ipynb"]
+        blob = f"https://github.com/me/streets/blob/{tag}"
+        assert f"[g]({blob}/notebooks/glossary.md#void) [next](01_b.ipynb) x[k](y)" in lesson
+        assert f"[t]({blob}/docs/index.md)" in lesson
+        here = course.local_links(lesson, checkout / "notebooks", "https://github.com/me/streets")
+        assert "[g](glossary.md#void) [next](01_b.ipynb) x[k](y) [t](../docs/index.md)" in here
+    course.address(OLD)  # nobody's: whole addresses would lead nowhere
+    assert addressed() == before
+
+
+@pytest.mark.parametrize("path", course.lessons([], solutions=True), ids=lambda path: path.stem)
+def test_every_link_of_a_lesson_leads_somewhere_from_folder_colab_and_site(path):
+    """Colab finds notebooks beside the one it shows, and for all else needs the whole address."""
+    text, url = path.read_text(encoding="utf-8"), "https://github.com/me/streets"
+    whole = course._whole_links(text, path.parent, f"{url}/blob/v1.0")
+    assert course.local_links(whole, path.parent, url) == text  # so the site has its own pages
+    cells = [c for c in nbformat.reads(whole, 4).cells if c.cell_type == "markdown"]
+    targets = re.findall(r"\]\(([^)\s]+)\)", "\n".join(cell.source for cell in cells))
+    assert targets
+    for target in targets:
+        if not target.startswith(("http://", "https://")):
+            file = (path.parent / target).resolve()
+            assert file.suffix == ".ipynb", target
+            assert file.is_file(), target
+        elif target.startswith(f"{url}/blob/v1.0/"):
+            name, _, anchor = target.removeprefix(f"{url}/blob/v1.0/").partition("#")
+            page = (course.ROOT / name).read_text(encoding="utf-8")
+            titles = [re.sub(r"[^\w -]", "", x) for x in re.findall(r"^#+ (.+)$", page, re.M)]
+            assert not anchor or anchor in [title.lower().replace(" ", "-") for title in titles]
 
 
 def test_an_address_that_colab_does_not_open_can_be_taken_back(addressed, capsys):
