@@ -21,17 +21,18 @@ from noting import note
 
 from cityseg_utils import framework
 
-WAYS = {  # precision, oneDNN, whether freed memory is kept
-    "float32": ("float32", 0, 1),
-    "float32, memory given back": ("float32", 0, 0),
-    "float32, oneDNN": ("float32", 1, 1),
-    "bfloat16, oneDNN": ("mixed_bfloat16", 1, 1),
+WAYS = {  # precision, oneDNN, whether freed memory is kept, whether XLA compiles
+    "float32": ("float32", 0, 1, 0),
+    "float32, memory given back": ("float32", 0, 0, 0),
+    "float32, oneDNN": ("float32", 1, 1, 0),
+    "bfloat16, oneDNN": ("mixed_bfloat16", 1, 1, 0),
+    "float32, XLA": ("float32", 0, 1, 1),
 }
 WHAT = ("training step", "prediction")
 SIZE, BATCH, CLASSES = (96, 192), 8, 19
 
 
-def work(backbone: str, precision: str, keep: str) -> None:
+def work(backbone: str, precision: str, keep: str, compiled: str) -> None:
     """Do a step and a prediction for each line that comes in, and print what each cost."""
     if keep == "0":
         framework._keep_freed_memory = lambda: None
@@ -41,7 +42,7 @@ def work(backbone: str, precision: str, keep: str) -> None:
     tf.keras.mixed_precision.set_global_policy(precision)
     recipe = recipes.Recipe(backbone=backbone)
     model = recipes.make_model(recipe, CLASSES)
-    model.compile("adam", recipes.make_loss(recipe))
+    model.compile("adam", recipes.make_loss(recipe), jit_compile=compiled == "1")
     rng = np.random.default_rng(0)
     images = rng.random((BATCH, *SIZE, 3), np.float32)
     masks = np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, (BATCH, *SIZE))]
@@ -65,9 +66,9 @@ def measure(backbone: str, ways: list[str], cores: list[int], rounds: int) -> di
     """Return the median costs of each way and of what it did."""
     children = {}
     for way in ways:
-        precision, onednn, keep = WAYS[way]
+        precision, onednn, *others = WAYS[way]
         children[way] = subprocess.Popen(
-            [sys.executable, __file__, "--work", backbone, precision, str(keep)],
+            [sys.executable, __file__, "--work", backbone, precision, *map(str, others)],
             env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(onednn)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--cores", nargs="+", type=int, default=[1, len(allowed)])
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work(*options.work)
