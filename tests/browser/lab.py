@@ -132,7 +132,8 @@ class Notebook:
         )
         self.page.wait_for_function("window.ran", timeout=300_000)
         self._idle()
-        assert self.failures() == []
+        failed = self.failures()
+        assert failed == [], failed
 
     def _idle(self):
         idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
