@@ -81,7 +81,7 @@ class Notebook:
 
     def __init__(self, page, address: str, token: str, name: str):
         self.page, self.errors, self.outside = page, [], []
-        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        page.on("console", lambda m: self._note(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.route("**/*", self._local_only(address))
         self.url = f"{address}/lab/tree/{name}?token={token}&reset"
@@ -138,6 +138,11 @@ class Notebook:
     def _idle(self):
         idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
         self.panel.locator(idle).wait_for(state="attached", timeout=300_000)
+
+    def _note(self, error: str):
+        # JupyterLab's debugger asks a kernel that is just being restarted.
+        if not error.startswith("Could not restore the debugger state"):
+            self.errors.append(error)
 
     def _local_only(self, address):
         def route(request):
