@@ -104,13 +104,10 @@ def boundary_band(mask: np.ndarray, width: int) -> np.ndarray:
     """
     border = np.zeros(mask.shape, np.uint8)
     across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
-    for beside, changes in (  # a border lies between two pixels, and both are beside it
-        (border[:, 1:], across),
-        (border[:, :-1], across),
-        (border[1:], down),
-        (border[:-1], down),
-    ):
-        beside |= changes
+    border[:, 1:] |= across  # a border lies between two pixels, and both are beside it
+    border[:, :-1] |= across
+    border[1:] |= down
+    border[:-1] |= down
     if not border.any():
         return border.astype(bool)
     distance = cv2.distanceTransform(1 - border, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -147,7 +147,7 @@ def address(url: str, tag: str = "main") -> int:
             "Colab opens what is on GitHub, nothing else: the lessons' links lead to its first page"
         )
     pages = [ROOT / name for name in _ADDRESSED]
-    old = re.search(r'^Repository = "(.+)"$', pages[-1].read_text(encoding="utf-8"), re.M)[1]
+    old = repository()
     # The longer one first, so that neither is taken for the beginning of the other.
     known = "|".join(map(re.escape, sorted((old, url), key=len, reverse=True)))
     texts = {}
@@ -165,6 +165,12 @@ def address(url: str, tag: str = "main") -> int:
     for path, text in texts.items():
         storage.write_bytes(path, text.encode("utf-8"))
     return 0
+
+
+def repository() -> str:
+    """Return the repository's address, as pyproject.toml has it."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return re.search(r'^Repository = "(.+)"$', project, re.M)[1]
 
 
 def local_links(text: str, folder: Path, url: str) -> str:

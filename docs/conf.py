@@ -4,7 +4,6 @@ The source is the whole checkout, so that links between lessons and other pages 
 repository; `make docs` builds it, without a network and without running anything.
 """
 
-import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -80,9 +79,8 @@ def setup(app) -> None:
 
 def _keep_links_within(app, page: str, source: list[str]) -> None:
     """Lead to pages of the site what leads to the repository's, for Colab's sake."""
-    pyproject = (course.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    url = re.search(r'^Repository = "(.+)"$', pyproject, re.M)[1]
-    source[0] = course.local_links(source[0], (course.ROOT / page).parent, url)
+    folder = (course.ROOT / page).parent
+    source[0] = course.local_links(source[0], folder, course.repository())
 
 
 def _ship_what_is_tried(app, error) -> None:
