@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cityseg_utils import statistics
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.preprocessing import denormalize, normalize, one_hot, resize_mask
@@ -683,6 +684,32 @@ def check_differences_seen(answer: int, gains: pd.DataFrame) -> Verdict:
     )
 
 
+def check_seeds_needed(answer: int, effect: float, deviation: float) -> Verdict:
+    """Check how many seeds show an effect four times of five; see `statistics.seeds_for`."""
+    return _judge(
+        answer,
+        statistics.seeds_for(effect, deviation),
+        "put a whole number in place of the dots",
+        "a difference is of two means, and each varies; statistics.seeds_for knows the t test",
+        "half the effect needs about four times as many",
+    )
+
+
+def check_own_changes(answer: float, control: float) -> Verdict:
+    """Check whether a training with the student's own changes beats the one without, by 0.01."""
+    if _is_stub(answer):
+        return Verdict(UNTOUCHED, "choose changes, run the cell, and put its mean IoU here")
+    if not _is_number(answer) or not 0 <= answer <= 1:
+        return Verdict(WRONG, f"a mean IoU is wanted, a number between 0 and 1, not {answer!r}")
+    if not answer > control + 0.01:
+        return Verdict(
+            WRONG, f"{answer:.3f} against {control:.3f} without; what is still learned by heart?"
+        )
+    return Verdict(
+        RIGHT, f"{answer:.3f} against {control:.3f}, of one seed: more of them would tell"
+    )
+
+
 # -- lesson 09 ----------------------------------------------------------------------------------
 
 
@@ -720,6 +747,17 @@ def check_left_of_start(answer: int, momentum: float, share: float) -> Verdict:
     )
 
 
+def check_fair_comparison(answer: str) -> Verdict:
+    """Check which of three comparisons of two losses is fair."""
+    return _judge(
+        answer,
+        "A",
+        "put a letter, a string, in place of the dots",
+        "did both losses get the same care, and is every run reported?",
+        "each got its own rate, chosen on streets that are not scored",
+    )
+
+
 # -- lesson 10 ----------------------------------------------------------------------------------
 
 
@@ -753,6 +791,17 @@ def check_front(function: Callable) -> Verdict:
     )
 
 
+def check_telling_run(answer: str) -> Verdict:
+    """Check which further run tells most about an architecture."""
+    return _judge(
+        answer,
+        "a U-Net with all three",
+        "put one of the three, a string, in place of the dots",
+        "which run leaves only the architecture different?",
+        "what is left between the two is the architecture's",
+    )
+
+
 # -- lesson 11 ----------------------------------------------------------------------------------
 
 
@@ -778,6 +827,20 @@ def check_streets_needed(function: Callable) -> Verdict:
         "let the function return a number",
         "the error is 1 - mean IoU; solve error = a n^-b for n",
         "small exponents make goals expensive",
+    )
+
+
+SHORTAGES = {"A": "data", "B": "steps", "C": "nothing that this tells", "D": "a larger network"}
+
+
+def check_shortages(answer: dict[str, str]) -> Verdict:
+    """Check what four trainings are short of; says how many are right, not which."""
+    return _judge_pairing(
+        answer,
+        SHORTAGES,
+        "a word for each letter",
+        "a gap is of too few data; low on both is of too little training, or of a small network",
+        "the score on train tells them apart",
     )
 
 

@@ -188,6 +188,45 @@ ANSWERS = [
     ),
     (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
     (exercises.check_differences_seen, (GAINS,), 2, [1, 3, 0.5, "two"]),
+    (
+        exercises.check_seeds_needed,
+        (0.02, 0.008),
+        Several([4, 4.0, np.int64(4)]),
+        [3, 5, 2, "four", 0.4],
+    ),
+    (
+        exercises.check_own_changes,
+        (0.3,),
+        Several([0.35, 1.0, np.float32(0.312)]),
+        [0.3, 0.305, 0.25, 35, "0.35", np.nan],
+    ),
+    (exercises.check_fair_comparison, (), Several(["A", "a", " A "]), ["B", "C", "AB", 1]),
+    (
+        exercises.check_telling_run,
+        (),
+        Several(
+            ["a U-Net with all three", "A u-net with all three ", np.str_("a U-Net with all three")]
+        ),
+        ["the new one from random weights", "the new one with 600 epochs", "a U-Net", 1],
+    ),
+    (
+        exercises.check_shortages,
+        (),
+        Several(
+            [
+                exercises.SHORTAGES,
+                dict(reversed(exercises.SHORTAGES.items())),
+                {k.lower(): f" {what.upper()}" for k, what in exercises.SHORTAGES.items()},
+            ]
+        ),
+        [
+            exercises.SHORTAGES | {"B": "a larger network", "D": "steps"},
+            exercises.SHORTAGES | {"A": "steps"},
+            {"A": "data"},
+            dict.fromkeys("ABCD", "data"),
+            "data",
+        ],
+    ),
     (exercises.check_focal_factor, (0.9, 2), 0.01, [0.81, 0.1, 2]),
     (exercises.check_left_of_start, (0.99, 0.01), 459, [458, 460, 100, 458.2]),
     (exercises.check_operations, ((48, 96), 3, (64, 128)), 679477248, [339738624, 0.5, "many"]),
