@@ -216,7 +216,7 @@ def test_an_annotator_shows_a_frame_its_guess_and_what_is_asked(annotated, val_p
     named = dict(zip(facts["maps"], maps, strict=True))
     assert facts["op"] == "frame" and (facts["height"], facts["width"]) == (64, 128)
     assert (unpacked(named["guess"], (64, 128)) == 2).all()
-    assert (unpacked(named["unsure"], (64, 128)) == 204).all()  # 0.2 before the next
+    assert (unpacked(named["doubt"], (64, 128)) == 204).all()  # 0.2 before the next
     assert (unpacked(named["labels"], (64, 128)) == 254).all()
     assert facts["questions"][1]["pixels"] == [[128, 3]]
     assert facts["questions"][0]["candidates"][:2] == [2, 0]
@@ -278,10 +278,17 @@ def test_an_annotator_refuses_what_does_not_fit(val_pairs, tmp_path):
         widgets.annotate(val_pairs, log, segments=[MASK] * 4)
 
 
-def test_an_annotator_s_twin_is_a_picture(annotated):
-    browser, _ = annotated
-    picture = cv2.imdecode(np.frombuffer(browser.annotator.picture(), np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape[1] > 600
+def test_an_annotator_s_twin_is_a_picture_with_a_line_around_what_is_asked(val_pairs, tmp_path):
+    log = AnswerLog(tmp_path / "answers", CITYSCAPES)
+
+    def twin(questions=None):
+        data = widgets.annotate(val_pairs, log, questions=questions).picture()
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+
+    plain, asked = twin(), twin([[((32 * 128 + 64, 1),)]] * len(val_pairs))
+    assert plain.shape[1] > 600
+    rows, _ = np.nonzero(np.abs(asked - plain).max(-1) > 60)
+    assert 0 < np.ptp(rows) < 0.2 * len(plain)
 
 
 def test_a_phone_s_photograph_is_annotated_and_saved_upright(phone, tmp_path):

@@ -4,7 +4,7 @@
 const EMPTY = 254; // nothing was said of this pixel
 const TOOLS = ["answer", "brush", "eraser", "superpixel", "fill"];
 const SHOWN = 5; // likely classes, as buttons
-const LAYERS = ["labels", "guess", "unsure", "picture"];
+const LAYERS = ["labels", "guess", "doubt", "picture"];
 const KEYS =
   "1 to 9 answer with a likely class, space or e takes the guess, d the class that is chosen, q says unsure; " +
   "w skips, z takes back, x gives again. b brush, v eraser, g superpixel, f fill, a answers; , and . its size; " +
@@ -129,12 +129,12 @@ class Annotator extends Look {
     for (const { answers } of this.waiting.values()) this.progress.version += answers.length; // on their way
     if (op === "saved") return this.showProgress();
     const parts = Object.fromEntries(maps.map((name, k) => [name, buffers[k]]));
-    const [picture, labels, guess, unsure, segments] = await Promise.all([
+    const [picture, labels, guess, doubt, segments] = await Promise.all([
       createImageBitmap(new Blob([parts.image])),
-      ...["labels", "guess", "unsure", "segments"].map((name) => inflate(parts[name])),
+      ...["labels", "guess", "doubt", "segments"].map((name) => inflate(parts[name])),
     ]);
     const numbers = segments && new Uint16Array(segments.buffer);
-    const frame = { ...content, picture, labels, guess, unsure, segments: numbers };
+    const frame = { ...content, picture, labels, guess, doubt, segments: numbers };
     if (content.ahead) {
       this.ready.clear(); // one is enough, and it is not yet answered
       this.ready.set(frame.index, frame);
@@ -372,7 +372,7 @@ class Annotator extends Look {
   }
 
   paint(part = null) {
-    const { width, height, labels, guess, unsure } = this.frame;
+    const { width, height, labels, guess, doubt } = this.frame;
     if (!labels) return;
     const { left, top, right, bottom } = part ?? { left: 0, top: 0, right: width - 1, bottom: height - 1 };
     const out = new Uint32Array(this.stage.pixels.data.buffer);
@@ -381,7 +381,7 @@ class Annotator extends Look {
     for (let y = top; y <= bottom; y++) {
       for (let at = y * width + left, end = y * width + right; at <= end; at++) {
         if (map) out[at] = this.table[map[at]];
-        else if (this.layer === "unsure" && unsure) out[at] = ((unsure[at] << 24) | 0x0000d5ff) >>> 0;
+        else if (this.layer === "doubt" && doubt) out[at] = ((doubt[at] << 24) | 0x0000d5ff) >>> 0;
         else out[at] = 0;
       }
     }
@@ -449,11 +449,11 @@ class Annotator extends Look {
 
   point({ x, y }) {
     this.cursor = { x, y };
-    const { labels, guess, unsure, width } = this.frame;
+    const { labels, guess, doubt, width } = this.frame;
     if (!labels) return;
     const at = y * width + x;
     const parts = [`x ${x}, y ${y}`, `said: ${this.name(labels[at])}`];
-    if (guess) parts.push(`guess: ${this.name(guess[at])}`, `unsure: ${Math.round(unsure[at] / 2.55)} %`);
+    if (guess) parts.push(`guess: ${this.name(guess[at])}`, `doubt: ${Math.round(doubt[at] / 2.55)} %`);
     parts.push(`label with ${this.name(this.chosen)}`, this.counted ?? "");
     this.status.textContent = parts.join("   ");
     this.place();

@@ -40,7 +40,7 @@ def annotate(
         Gets every answer at once; opened again, it goes on where it was left.
     scores : callable, optional
         From a frame's place to a model's probabilities, ``(h, w, C) float32`` of any size: the
-        guess that can be accepted, and how unsure it is.
+        guess that can be accepted, and its doubt, 1 less the margin.
     questions : sequence of sequences of runs, optional
         Which native pixels each frame is asked about, one or a superpixel a question; see
         `active_learning.Pool.questions`.
@@ -108,9 +108,15 @@ class Annotator(Twinned):
         return f"Annotator, {self._frames[self.start]}: the frame and what was said of it"
 
     def picture(self) -> bytes:
-        """Return the twin: the frame that is begun with, and its labels, as a JPEG file."""
-        image, labels = self._looked_at(self.start)["pixels"], self._labels(self.start)
-        mask = annotations.with_void(labels)
+        """Return the twin: the frame that is begun with, and its labels, as a JPEG file.
+
+        Around each question that is open there is a line.
+        """
+        k = self.start
+        mask = annotations.with_void(self._labels(k))
+        asked = zip(self._questions[k] if self._questions else (), self._answered[k], strict=True)
+        still = [pixels for pixels, answered in asked if not answered]
+        image = _surrounded(self._looked_at(k)["pixels"], still)
         return jpeg(plots.pairs([image], [mask], self.store.scheme))
 
     def _first_open(self) -> int:
@@ -146,8 +152,8 @@ class Annotator(Twinned):
             likely = _enlarged(self._scores(k), size)
             maps["guess"] = _native(likely.argmax(-1), size)
             two = np.partition(likely, -2, axis=-1)
-            unsure = 255 * (1 - (two[..., -1] - two[..., -2]))
-            maps["unsure"] = _native(np.clip(unsure, 0, 255).round(), size)
+            doubt = 255 * (1 - (two[..., -1] - two[..., -2]))
+            maps["doubt"] = _native(np.clip(doubt, 0, 255).round(), size)
         for pixels in self._questions[k] if self._questions is not None else ():
             question = {"pixels": [list(run) for run in pixels]}
             if likely is not None:
@@ -230,6 +236,18 @@ def _enlarged(scores: np.ndarray, size: Size) -> np.ndarray:
     """Return scores, ``(h, w, C) float32``, at a frame's size or at the longest that is kept."""
     height, width = (round(side * min(1, LONGEST / max(size))) for side in size)
     return cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _surrounded(image: np.ndarray, questions: Sequence[Sequence[Runs]]) -> np.ndarray:
+    """Return the image with a line around what is asked, a hundredth of its side away."""
+    asked = np.zeros(image.shape[:2], np.uint8)
+    for pixels in questions:
+        asked.flat[numbers(pixels)] = 1
+    away = max(1, max(asked.shape) // 100)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * away + 1, 2 * away + 1))
+    lines, _ = cv2.findContours(cv2.dilate(asked, disc), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    image = cv2.drawContours(image.copy(), lines, -1, (0, 0, 0), max(3, away // 2))
+    return cv2.drawContours(image, lines, -1, (255, 255, 255), max(1, away // 4))
 
 
 def _native(values: np.ndarray, size: Size) -> bytes:
