@@ -50,9 +50,48 @@ def bootstrap(
     DataFrame
         ``IoU``, ``low`` and ``high`` for each class, and in the last row for their mean.
     """
-    whole = matrices[0]
-    for matrix in matrices[1:]:
-        whole = whole + matrix
+    whole, iou = _resampled(matrices, resamples, seed)
+    low, high = _limits(iou, level)
+    index = pd.Index([*whole.names, "mean"], name="class")
+    return pd.DataFrame({"IoU": [*whole.iou(), whole.mean_iou()], "low": low, "high": high}, index)
+
+
+def bootstrap_gains(
+    matrices: Sequence[ConfusionMatrix],
+    others: Sequence[ConfusionMatrix],
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return percentile intervals of how much others' IoUs gain on the same images.
+
+    Each time both are counted on the same images, as in :func:`bootstrap`: what is hard in an
+    image is hard for both, and drops out of the difference.
+
+    Returns
+    -------
+    DataFrame
+        ``gain``, ``low`` and ``high`` for each class, and in the last row for their mean.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many of both.
+    """
+    if len(matrices) != len(others):
+        raise ValueError(f"the same images are wanted, got {len(matrices)} and {len(others)}")
+    (whole, iou), (other, its) = (_resampled(x, resamples, seed) for x in (matrices, others))
+    low, high = _limits(its - iou, level)
+    gain = [*(other.iou() - whole.iou()), other.mean_iou() - whole.mean_iou()]
+    index = pd.Index([*whole.names, "mean"], name="class")
+    return pd.DataFrame({"gain": gain, "low": low, "high": high}, index)
+
+
+def _resampled(
+    matrices: Sequence[ConfusionMatrix], resamples: int, seed: int
+) -> tuple[ConfusionMatrix, np.ndarray]:
+    """Return all images' matrix, and IoUs and their mean, ``(R, C + 1)``, of images drawn anew."""
+    whole = sum(matrices[1:], start=matrices[0])
     counts = np.stack([matrix.counts for matrix in matrices])  # (N, C, C + 1)
     drawn = np.random.default_rng(seed).multinomial(
         len(counts), np.full(len(counts), 1 / len(counts)), resamples
@@ -61,12 +100,13 @@ def bootstrap(
     union = drawn @ (counts.sum(2) + counts[:, :, :-1].sum(1)) - inside
     with np.errstate(invalid="ignore"):
         iou = np.where(union > 0, inside / np.maximum(union, 1), np.nan)  # (R, C)
-    iou = np.column_stack([iou, _row_means(iou)])
+    return whole, np.column_stack([iou, _row_means(iou)])
+
+
+def _limits(values: np.ndarray, level: float) -> np.ndarray:
+    """Return the lower and upper percentile of each column."""
     tails = [50 * (1 - level), 50 * (1 + level)]
-    low, high = np.array([_percentiles(column, tails) for column in iou.T]).T
-    values = [*whole.iou(), whole.mean_iou()]
-    index = pd.Index([*whole.names, "mean"], name="class")
-    return pd.DataFrame({"IoU": values, "low": low, "high": high}, index)
+    return np.array([_percentiles(column, tails) for column in values.T]).T
 
 
 def _row_means(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from cityseg_utils.analysis import (
     Calibration,
     bootstrap,
+    bootstrap_gains,
     boundary_band,
     confusions,
     fit_temperature,
@@ -69,6 +70,24 @@ def test_a_bootstrap_covers_the_truth_about_as_often_as_it_says():
 def test_a_bootstrap_is_the_same_again():
     matrices = [scored([[0, 1, 2]], [[0, k, 2]]) for k in (0, 1, 2, 1)]
     assert bootstrap(matrices, seed=3).equals(bootstrap(matrices, seed=3))
+
+
+def test_what_is_hard_in_an_image_drops_out_of_a_gain():
+    """Of 100 pixels each model finds one more than the other, in images from hard to easy."""
+    ones, others = (
+        [
+            scored([[0] * 100], [[0] * (found + more) + [1] * (100 - found - more)])
+            for found in range(10, 90, 10)
+        ]
+        for more in (0, 1)
+    )
+    gain = bootstrap_gains(ones, others).loc["road"]
+    np.testing.assert_allclose(gain, 0.01, atol=1e-9)
+    alone = bootstrap(ones).loc["road"]
+    assert alone["high"] - alone["low"] > 0.2
+    assert (bootstrap_gains(ones, ones).loc[["road", "car", "mean"]] == 0).all(None)
+    with pytest.raises(ValueError, match="8 and 7"):
+        bootstrap_gains(ones, others[1:])
 
 
 def test_confusions_by_hand():
