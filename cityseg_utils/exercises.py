@@ -1021,7 +1021,7 @@ def check_suspects(answer: dict[str, str]) -> Verdict:
         SUSPECTS,
         "a trick for each letter",
         "what was the mean taken of, on which frames, and after which epoch?",
-        "none of the five papers says anything untrue",
+        "each of the five has said it, in its own words",
     )
 
 

@@ -260,7 +260,7 @@ def make_dataset(
 
 
 def main() -> None:
-    """Pack the train split of a data set."""
+    """Pack a split of a data set, in an order that mixes its cities."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.shards")
     parser.add_argument("data", type=Path, help="the data set")
     parser.add_argument("folder", type=Path, help="a new folder")
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     options = parser.parse_args()
     pairs, scheme = datasets.open_dataset(options.data)
-    pairs = pairs[pairs["split"] == options.split]
+    pairs = pairs[pairs["split"] == options.split].sample(frac=1, random_state=0)
     print(write(pairs, scheme, tuple(options.size), options.folder, progress=True))
 
 
