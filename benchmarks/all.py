@@ -69,7 +69,7 @@ def keep(measured: pd.DataFrame, results: Path) -> None:
     if results.exists():
         old = tables.read(results, KEYS, KEYS).reset_index()
         measured = pd.concat([old[~old["benchmark"].isin(measured["benchmark"])], measured])
-    rows = measured.fillna("").astype(str).to_dict("records")
+    rows = measured.astype(object).fillna("").astype(str).to_dict("records")
     tables.write(results, rows)
 
 

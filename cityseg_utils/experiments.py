@@ -313,7 +313,7 @@ class _Cell:
 
 def machine() -> str:
     """Say what a run was done on: its cores, processor and GPUs, as a row of results has it."""
-    cores = f"{_cores()} of {os.cpu_count()} cores"
+    cores = f"{framework.cores()} of {os.cpu_count()} cores"
     return ", ".join([cores, platform.machine(), *framework.gpu_names()])
 
 
@@ -379,18 +379,13 @@ def _peak_memory() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-
-
 def _fitting(gigabytes: float = 2.5) -> int:
     """Return how many runs this machine has room for: one a core, if memory allows."""
     memory = Path("/proc/meminfo")
     if not memory.exists():
-        return _cores()
+        return framework.cores()
     free = int(memory.read_text().split("MemAvailable:")[1].split()[0]) / 2**20
-    return max(1, min(_cores(), int(free / gigabytes)))
+    return max(1, min(framework.cores(), int(free / gigabytes)))
 
 
 def _free_cores(number: int) -> list[int | None]:

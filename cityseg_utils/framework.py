@@ -188,6 +188,11 @@ def _gpus() -> list:
     return load_tensorflow().config.get_visible_devices("GPU")
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+
+
 def gpu_names() -> list[str]:
     """Return what the GPUs that TensorFlow uses call themselves."""
     details = load_tensorflow().config.experimental.get_device_details

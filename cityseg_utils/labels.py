@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from cityscapesscripts.helpers.labels import labels as _OFFICIAL
@@ -108,12 +109,17 @@ class ClassScheme:
         Raises
         ------
         LabelError
-            If `raw` holds an id that neither a class nor void has.
+            If `raw` holds an id that neither a class nor void has, or is of another type.
         """
-        mask = self.table[raw]
-        if (mask == _UNKNOWN).any():
-            self.check_counts(np.bincount(np.ravel(raw), minlength=256))
-        return mask.astype(np.uint8)
+        raw = np.asarray(raw)
+        if raw.dtype != np.uint8:
+            raise LabelError(f"raw ids are uint8, as files store them; got {raw.dtype}")
+        if not raw.size:
+            return raw.copy()
+        flat = raw.reshape(1, -1)  # for OpenCV, which is a few times as fast as NumPy here
+        if cv2.LUT(flat, (self.table == _UNKNOWN).astype(np.uint8)).any():
+            self.check_counts(np.bincount(flat[0], minlength=256))
+        return cv2.LUT(flat, self.table.astype(np.uint8)).reshape(raw.shape)
 
     def check_counts(self, counts: np.ndarray) -> None:
         """Refuse a mask by how many pixels each raw id has in it, ``(256,)`` integers.

@@ -20,8 +20,7 @@ def soft_counts(truth, probabilities):
         One-hot.
     probabilities : ``(N, H, W, C)``
     """
-    truth = tf.cast(truth, tf.float32)
-    probabilities = tf.cast(probabilities, tf.float32)
+    truth, probabilities = _widened(truth, probabilities)
     labelled = tf.reduce_sum(truth, -1, keepdims=True)
     probabilities = probabilities * labelled
     axes = [0, 1, 2]
@@ -30,6 +29,12 @@ def soft_counts(truth, probabilities):
         tf.reduce_sum(truth, axes),
         tf.reduce_sum(probabilities, axes),
     )
+
+
+def _widened(truth, probabilities):
+    """Return both as float32, or as float64 if that is what the network computes in."""
+    wide = tf.float64 if probabilities.dtype == tf.float64 else tf.float32
+    return tf.cast(truth, wide), tf.cast(probabilities, wide)
 
 
 def over_all_copies(*sums):
@@ -106,7 +111,7 @@ class TverskyLoss(tf.keras.losses.Loss):
 
 def _mean_of_present(loss, truth):
     """Return the mean over the classes that the batch holds; 0 if it is void."""
-    present = tf.cast(truth > 0, tf.float32)
+    present = tf.cast(truth > 0, loss.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(loss * present), tf.reduce_sum(present))
 
 
@@ -131,8 +136,8 @@ class CrossEntropy(tf.keras.losses.Loss):
         self.focus = focus
 
     def call(self, y_true, y_pred):
-        y_true = tf.cast(y_true, tf.float32)
-        likelihood = tf.reduce_sum(y_true * tf.cast(y_pred, tf.float32), -1)
+        y_true, y_pred = _widened(y_true, y_pred)
+        likelihood = tf.reduce_sum(y_true * y_pred, -1)
         counts = tf.reduce_sum(y_true if self.weights is None else y_true * self.weights, -1)
         loss = surprise(likelihood) * counts
         if self.focus:

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import datasets, identity, storage
+from cityseg_utils import datasets, framework, identity, storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
-from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.preprocessing import Size, affine, read_image, read_pair
 
-tf = load_tensorflow()
+tf = framework.load_tensorflow()
 
 CACHES = ("memory", "disk", None)
 Part = tuple[int, int]  # which worker of how many
@@ -318,21 +317,18 @@ class Source:
 
     def _batches(self, numbers: Callable[[], Iterator], counted: Callable, workers: int = 1):
         signature = (tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64))
-        return self.batched(
-            tf.data.Dataset.from_generator(numbers, output_signature=signature)
-            .apply(counted)
-            .map(self._load, tf.data.AUTOTUNE),
-            workers,
-        )
+        frames = tf.data.Dataset.from_generator(numbers, output_signature=signature)
+        loaded = frames.apply(counted).map(self._load, framework.cores())
+        return without_autotune(self.finished(self.batched(loaded, workers)))
 
     def batched(self, frames, workers: int = 1):
-        """Return the batches of a ``tf.data.Dataset`` of image, mask, number and epoch."""
-        return (
-            frames.map(self._prepare, tf.data.AUTOTUNE)
-            .batch(self.batch_size // workers)
-            .map(self._finish, tf.data.AUTOTUNE)
-            .prefetch(2)
-        )
+        """Return prepared batches of a ``tf.data.Dataset`` of image, mask, number and epoch."""
+        prepared = frames.map(self._prepare, framework.cores())
+        return prepared.batch(self.batch_size // workers)
+
+    def finished(self, batches):
+        """Return what a network gets of prepared batches."""
+        return batches.map(self._finish, framework.cores()).prefetch(2)
 
     def _load(self, number, epoch):
         kinds = [tf.uint8, tf.uint8]
@@ -364,6 +360,17 @@ class Source:
         scale, offset = self._affine
         images = tf.tensordot(images, 255 * scale, 1) + offset
         return images, tf.one_hot(masks, self.frames.scheme.num_classes)  # 255: all zeros
+
+
+def without_autotune(dataset):
+    """Return a ``tf.data.Dataset`` whose numbers of threads are those that were asked for.
+
+    TensorFlow's search for better ones runs in a thread that sleeps, and for which the end of an
+    epoch has to wait, now and then for two seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 class Batches(tf.data.Dataset):

@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cityseg_utils import datasets, storage
+from cityseg_utils import datasets, framework, storage
 from cityseg_utils.errors import DataError, StorageError
-from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
-from cityseg_utils.pipeline import WHOLE, Batches, Frames, Part, Source
+from cityseg_utils.pipeline import WHOLE, Batches, Frames, Part, Source, without_autotune
 from cityseg_utils.preprocessing import Size
 
-tf = load_tensorflow()
+tf = framework.load_tensorflow()
 
 INDEX = "shards.json"
 PER_SHARD = 128
@@ -171,8 +170,9 @@ class ShardSource(Source):
         """Return a ``tf.data.Dataset`` of an epoch: the next one each time that it is begun."""
         epochs = tf.Variable(-1, dtype=tf.int64, trainable=False)
         begun = tf.data.Dataset.range(1).map(lambda _: epochs.assign_add(1))
-        batches = begun.flat_map(self._epoch)
-        return batches.take(self.steps).apply(tf.data.experimental.assert_cardinality(self.steps))
+        batches = begun.flat_map(self._epoch).take(self.steps)
+        counted = batches.apply(tf.data.experimental.assert_cardinality(self.steps))
+        return without_autotune(counted)
 
     def from_step(self, step: int, part: Part = WHOLE):
         """Return the endless ``tf.data.Dataset`` of all epochs' batches from that number on.
@@ -181,7 +181,8 @@ class ShardSource(Source):
         """
         first, begun = divmod(step, self.steps)
         epochs = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-        return epochs.flat_map(lambda epoch: self._epoch(epoch, part).take(self.steps)).skip(begun)
+        batches = epochs.flat_map(lambda epoch: self._epoch(epoch, part).take(self.steps))
+        return without_autotune(batches.skip(begun))
 
     def _epoch(self, epoch, part: Part = WHOLE):
         files = tf.constant(self.frames.files)
@@ -197,16 +198,23 @@ class ShardSource(Source):
             )
             records = windows.prefetch(1).unbatch()
         worker, workers = part
-        loaded = records.shard(workers, worker).map(
-            lambda record: (*self._parse(record), epoch), tf.data.AUTOTUNE
+        records = records.shard(workers, worker)
+        if self.augment is not None or self.frames.size != self.size:
+            frames = records.map(lambda x: (*self._parse(x), epoch), framework.cores())
+            return self.finished(self.batched(frames, workers))
+        # Nothing is done to single frames, so a batch is parsed at once, which is faster.
+        batches = records.batch(self.batch_size // workers).map(
+            lambda x: self._prepare(*self._parse(x), [epoch]), framework.cores()
         )
-        return self.batched(loaded, workers)
+        return self.finished(batches)
 
-    def _parse(self, record):
-        frame = tf.io.parse_single_example(record, _FEATURES)
-        image = tf.reshape(tf.io.decode_raw(frame["image"], tf.uint8), (*self.frames.size, 3))
-        mask = tf.reshape(tf.io.decode_raw(frame["mask"], tf.uint8), self.frames.size)
-        return image, mask, frame["number"]
+    def _parse(self, records):
+        frames, lead = tf.io.parse_example(records, _FEATURES), tf.shape(records)
+        height, width = self.frames.size
+        images, masks = (tf.io.decode_raw(frames[x], tf.uint8) for x in ("image", "mask"))
+        images = tf.reshape(images, tf.concat([lead, [height, width, 3]], 0))
+        masks = tf.reshape(masks, tf.concat([lead, [height, width]], 0))
+        return images, masks, frames["number"]
 
 
 def make_dataset(
