@@ -6,7 +6,8 @@ PYTHON ?= python3
 LESSONS ?=
 PARAMS ?=
 LAB ?=
-EXTRAS ?= $(if $(filter 1,$(GPU)),gpu)
+# The tests run lesson 16, which exports a network.
+EXTRAS ?= $(if $(filter 1,$(GPU)),gpu) $(if $(filter test,$(MAKECMDGOALS)),export)
 BIN := .venv/bin
 PYTEST := env -u CITYSEG_DATA $(BIN)/python -m pytest
 READY := .venv/ready $(EXTRAS:%=.venv/with-%)
