@@ -26,19 +26,28 @@ def segment(frame):
     return cv2.resize(scores, frame.shape[1::-1]).argmax(-1).astype(np.uint8)
 
 
+def painted(frame, classes):
+    """Return the picture with its classes laid over it in their colours."""
+    return cv2.addWeighted(frame, 0.5, COLORS[classes], 0.5, 0)
+
+
 def main():
-    """Write NAME_classes.png for each picture; show a film or camera until a key is pressed."""
+    """Write two files for each picture; show a film or camera until a key is pressed.
+
+    NAME_classes.png holds the number of each pixel's class, NAME_painted.png shows them.
+    """
     for name in sys.argv[1:]:
         picture = None if name.isdigit() else cv2.imread(name)
         if picture is not None:
-            cv2.imwrite(f"{Path(name).with_suffix('')}_classes.png", segment(picture))
+            classes, start = segment(picture), Path(name).with_suffix("")
+            cv2.imwrite(f"{start}_classes.png", classes)
+            cv2.imwrite(f"{start}_painted.png", painted(picture, classes))
             continue
         film = cv2.VideoCapture(int(name) if name.isdigit() else name)
         if not film.isOpened():
             sys.exit(f"{name}: neither a picture nor a film nor a camera that can be read")
         while (read := film.read())[0] and cv2.waitKey(1) < 0:
-            painted = COLORS[segment(read[1])]
-            cv2.imshow("street", cv2.addWeighted(read[1], 0.5, painted, 0.5, 0))
+            cv2.imshow("street", painted(read[1], segment(read[1])))
 
 
 if __name__ == "__main__":
