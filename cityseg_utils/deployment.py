@@ -50,7 +50,7 @@ def to_onnx(model, path: Path | str, size: Size, small: bool = False) -> Path:
     size : (height, width)
     small : bool
         Keep the weights of convolutions as 8-bit numbers and a scale for each output channel, which
-        engines turn into floats when they load it: a quarter of the size. The reference model's
+        engines turn into floats again: a quarter of the size. The reference model's
         weights are stored that way, and lose next to nothing.
 
     Raises

@@ -130,13 +130,16 @@ def test_a_folder_segments_without_tensorflow(model, streets, tmp_path):
     street = tmp_path / "street.png"
     cv2.imwrite(str(street), cv2.imread(str(streets["image"].iloc[0])))
     without = (
-        f"import runpy, sys; sys.modules['tensorflow'] = None; sys.argv[1:] = [{str(street)!r}]"
+        f"import runpy, sys; sys.modules['tensorflow'] = None; sys.argv[1:] = [{str(tmp_path)!r}]"
     )
     run = f"{without}; runpy.run_path({str(folder / 'segment.py')!r}, run_name='__main__')"
     subprocess.run([sys.executable, "-c", run], check=True)
     found = cv2.imread(str(tmp_path / "street_classes.png"), cv2.IMREAD_GRAYSCALE)
     (expected,) = prediction.predict(model, [streets["image"].iloc[0]], SIZE)
     assert (found == expected.argmax(-1)).mean() > 0.999
+    assert cv2.imread(str(tmp_path / "street_painted.png")).shape == (*found.shape, 3)
+    subprocess.run([sys.executable, "-c", run], check=True)  # its own files are no pictures to it
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 @pytest.mark.slow

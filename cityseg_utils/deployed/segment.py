@@ -1,4 +1,4 @@
-"""Segment pictures, a film or a camera: python segment.py FILE... or python segment.py 0.
+"""Segment pictures, a film or a camera: python segment.py FILE_OR_FOLDER... or segment.py 0.
 
 Needs onnxruntime, OpenCV and NumPy; reads model.onnx and classes.json beside it.
 """
@@ -31,12 +31,22 @@ def painted(frame, classes):
     return cv2.addWeighted(frame, 0.5, COLORS[classes], 0.5, 0)
 
 
+def pictures(name):
+    """Return the files that a name stands for; those that were written here are left out."""
+    if not Path(name).is_dir():
+        return [name]
+    found = sorted(x for x in Path(name).iterdir() if x.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    return [str(x) for x in found if not x.stem.endswith(("_classes", "_painted"))]
+
+
 def main():
     """Write two files for each picture; show a film or camera until a key is pressed.
 
     NAME_classes.png holds the number of each pixel's class, NAME_painted.png shows them.
     """
-    for name in sys.argv[1:]:
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    for name in [file for given in sys.argv[1:] for file in pictures(given)]:
         picture = None if name.isdigit() else cv2.imread(name)
         if picture is not None:
             classes, start = segment(picture), Path(name).with_suffix("")
