@@ -4,8 +4,8 @@
     python benchmarks/all.py pipeline scoring
 
 Each is a process of its own, one after the other; a ratio is of one run, so that machines can be
-compared. What a row says is in `noting.note`. It wants idle
-cores; the viewer and the annotator need Chromium, the export its extra and CamVid's frames.
+compared. What a row says is in `noting.note`. It wants idle cores; the viewer and the annotator
+need Chromium, the export its extra and CamVid's frames.
 """
 
 import argparse

@@ -10,7 +10,6 @@ beside their bytes, kept and not kept.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -57,7 +56,7 @@ def bare(pairs: pd.DataFrame, size: tuple[int, int]) -> float:
         mask = cv2.imread(str(row.mask), cv2.IMREAD_UNCHANGED)
         cv2.resize(mask, wide, interpolation=cv2.INTER_NEAREST)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(framework.cores()) as threads:
         return seconds(lambda: list(threads.map(read, pairs.itertuples())))
 
 

@@ -82,6 +82,13 @@ def test_unknown_id_is_named(unknown):
         CITYSCAPES.remap(np.uint8([[7, unknown], [unknown, 8]]))
 
 
+def test_numbers_that_no_file_of_labels_stores_are_refused():
+    """What would not fit into eight bits must not become another id."""
+    with pytest.raises(LabelError, match="uint8, as files store them; got int64"):
+        CITYSCAPES.remap(np.array([7, 263]))
+    assert CITYSCAPES.remap(np.zeros((0, 4), np.uint8)).shape == (0, 4)
+
+
 def test_unmap_names_what_is_no_train_id():
     with pytest.raises(LabelError, match="19"):
         CITYSCAPES.unmap(np.uint8([0, 19]))

@@ -34,6 +34,16 @@ some = settings(max_examples=30, deadline=None)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 
 
+@every_loss
+def test_a_network_of_64_bits_gets_a_loss_of_64_bits(loss):
+    """In 32 bits the two pixels would be alike."""
+    truth = np.eye(CLASSES)[[[[0, 0]]]]
+    sure = np.array([0.5, 0.5 + 1e-12])
+    answers = [np.array([[[[x, 1 - x, 0, 0]] * 2]]) for x in sure]
+    a, b = (loss.call(tf.constant(truth), tf.constant(x)) for x in answers)
+    assert a.dtype == b.dtype == tf.float64 and float(a) > float(b)
+
+
 def encode(mask):
     """One-hot with zeros for void, by hand."""
     return (np.asarray(mask)[..., None] == np.arange(CLASSES)).astype(np.float32)

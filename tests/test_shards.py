@@ -55,7 +55,17 @@ def test_no_python_runs_in_the_graph(train, folder):
         return pipeline.tf.data.Dataset._as_serialized_graph(batches.source.from_step(0)).numpy()
 
     assert b"PyFunc" in ops(pipeline.make_dataset(*train, SIZE, 4))
-    assert b"PyFunc" not in ops(shards.make_dataset(folder, train[1], 4, augment=Flip()))
+    for augment in (None, Flip()):
+        assert b"PyFunc" not in ops(shards.make_dataset(folder, train[1], 4, augment=augment))
+
+
+def test_no_epoch_waits_for_a_search_for_threads(train, folder):
+    for batches in (
+        pipeline.make_dataset(*train, SIZE, 4),
+        shards.make_dataset(folder, train[1], 4),
+    ):
+        for dataset in (batches, batches.source.from_step(0), batches.take(1)):
+            assert dataset.options().autotune.enabled is False
 
 
 def test_a_training_on_shards_is_another_one_than_on_files(train, folder, tmp_path):
@@ -183,10 +193,16 @@ def test_a_training_takes_them(folder, train, tmp_path):
 
 @pytest.mark.slow
 def test_the_command(tmp_path):
-    root = minicity.generate(tmp_path / "city", 2, 1, 0, size=(64, 128))
+    root = minicity.generate(tmp_path / "city", 6, 1, 0, size=(64, 128))
     command = [sys.executable, "-m", "cityseg_utils.shards", root, tmp_path / "shards"]
     done = subprocess.run(
         [*command, "--size", "32", "64"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(tmp_path / "shards")
     assert len(list((tmp_path / "shards").glob("*.tfrecord"))) == 1
+    pairs, scheme = open_dataset(root)
+    batches = shards.make_dataset(tmp_path / "shards", scheme, 6)
+    in_order = pipeline.make_dataset(pairs.query("split == 'train'"), scheme, (32, 64), 6)
+    (ours, _), (theirs, _) = next(iter(batches)), next(iter(in_order))
+    ours, theirs = ([frame.numpy().tobytes() for frame in frames] for frames in (ours, theirs))
+    assert ours != theirs and sorted(ours) == sorted(theirs)  # its cities are mixed
