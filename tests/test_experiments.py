@@ -76,6 +76,7 @@ def test_a_run_leaves_a_row(finished):
     assert 0 <= row["mean IoU on train"] < 1
     assert 0 < row["mean IoU at borders"] < row["pixel accuracy"]
     assert row["mean IoU"] < row["mean IoU of frequent classes"] < 1
+    assert row["mean IoU on train"] < row["mean IoU of frequent classes on train"] < 1
     assert 0 <= row["classes found"] < 19
     assert row[[f"IoU {name}" for name in CITYSCAPES.names]].mean() == pytest.approx(
         row["mean IoU"]

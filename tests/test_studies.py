@@ -94,6 +94,31 @@ def test_as_many_frames_in_a_row_as_spread():
     assert len(parts["spread"]) == 39
 
 
+def test_each_seed_has_other_streets_and_smaller_sets_are_parts_of_larger_ones():
+    train = pd.DataFrame({"frame": range(120)})
+    ways = studies._some_streets([*EVERY, "plain"])(train)
+    assert "plain" not in ways
+    for seed in range(5):
+        parts = [set(way(seed)["frame"]) for way in ways.values()]
+        assert [len(part) for part in parts] == [int(name.split()[0]) for name in EVERY]
+        assert parts[0] < parts[1] < parts[2] < parts[3]
+    assert not set(ways["8 streets"](0)["frame"]) & set(ways["8 streets"](1)["frame"])
+
+
+def test_each_seed_has_another_row_of_as_many_frames_as_its_spread():
+    train = pd.DataFrame({"city": 62 * ["a"] + 204 * ["b"], "frame": range(266)})
+    ways = studies._parts_of_drives(train)
+    begins = set()
+    for seed in range(5):
+        spread, row = ways["spread"](seed), ways["in a row"](seed)
+        assert spread["frame"].diff().dropna().unique().tolist() == [8]
+        assert spread.groupby("city").size().equals(row.groupby("city").size())
+        for _, part in row.groupby("city"):
+            assert part["frame"].diff().dropna().eq(1).all()
+        begins.add(row["frame"].iloc[0])
+    assert min(begins) == 0 and max(row["frame"]) == 265 and len(begins) == 5
+
+
 def test_few_labels_are_drawn_anew_by_each_seed():
     train = pd.DataFrame({"image": range(120), "mask": range(120)})
     names = ("labels alone, 0.002, crop, 15 labels", "pasted classes, 0.002, crop, 15 labels")
