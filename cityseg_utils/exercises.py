@@ -684,30 +684,54 @@ def check_differences_seen(answer: int, gains: pd.DataFrame) -> Verdict:
     )
 
 
-def check_seeds_needed(answer: int, effect: float, deviation: float) -> Verdict:
-    """Check how many seeds show an effect four times of five; see `statistics.seeds_for`."""
+def check_shift(function: Callable) -> Verdict:
+    """Check a function that moves an image and its mask to the right."""
+    rng = np.random.default_rng(0)
+    image, mask = rng.random((3, 6, 3)), rng.integers(0, 19, (3, 6)).astype(np.uint8)
+
+    def shifted(n):
+        moved, labels = np.full_like(image, 0.5), np.full_like(mask, 255)
+        moved[:, n:], labels[:, n:] = image[:, : 6 - n], mask[:, : 6 - n]
+        return np.dstack([moved, labels])
+
+    def together(image, mask, n):
+        both = function(image.copy(), mask.copy(), n)
+        return both if _is_stub(both) else np.dstack(both)
+
+    return _judge_function(
+        together,
+        [((image, mask, n), shifted(n)) for n in (1, 4, 0)],
+        "let the function return the image and the mask",
+        "column 0 of the old image becomes column n, in both; nobody knows what came in at the "
+        "left, so its label is void, 255 (and n may be 0)",
+        "image and mask belong together, and what nobody knows is not learned",
+    )
+
+
+def check_recipes_in_time(
+    answer: int, minutes: float, hours: float, effect: float, deviation: float
+) -> Verdict:
+    """Check how many recipes can be compared in some hours; see `statistics.seeds_for`."""
     return _judge(
         answer,
-        statistics.seeds_for(effect, deviation),
+        int(60 * hours / minutes / statistics.seeds_for(effect, deviation)),
         "put a whole number in place of the dots",
-        "a difference is of two means, and each varies; statistics.seeds_for knows the t test",
-        "half the effect needs about four times as many",
+        "each recipe needs statistics.seeds_for(effect, deviation) runs; how many fit?",
+        "twice the effect would allow four times as many: say first what matters",
     )
 
 
-def check_own_changes(answer: float, control: float) -> Verdict:
-    """Check whether a training with the student's own changes beats the one without, by 0.01."""
+def check_own_changes(answer: dict[str, Sequence[float]]) -> Verdict:
+    """Check whether trainings with the student's changes beat those without, seed by seed."""
     if _is_stub(answer):
-        return Verdict(UNTOUCHED, "choose changes, run the cell, and put its mean IoU here")
-    if not _is_number(answer) or not 0 <= answer <= 1:
-        return Verdict(WRONG, f"a mean IoU is wanted, a number between 0 and 1, not {answer!r}")
-    if not answer > control + 0.01:
-        return Verdict(
-            WRONG, f"{answer:.3f} against {control:.3f} without; what is still learned by heart?"
-        )
-    return Verdict(
-        RIGHT, f"{answer:.3f} against {control:.3f}, of one seed: more of them would tell"
-    )
+        return Verdict(UNTOUCHED, "choose changes of your own, and run the cell")
+    if not isinstance(answer, dict) or set(answer) != {"control", "mine"}:
+        return Verdict(WRONG, f"two lists of scores are wanted, control and mine, not {answer!r}")
+    pairs = list(zip(answer["control"], answer["mine"], strict=True))
+    said = ", ".join(f"{mine:.3f} against {control:.3f}" for control, mine in pairs)
+    if not all(mine > control for control, mine in pairs):
+        return Verdict(WRONG, f"{said}; what is still learned by heart?")
+    return Verdict(RIGHT, f"{said}: two seeds agree, more of them would tell")
 
 
 # -- lesson 09 ----------------------------------------------------------------------------------

@@ -528,15 +528,15 @@ PHOTOGRAPHS_CHANGED = PHOTOGRAPHS.but(
     augment=Compose(SHARP_PHOTOGRAPHS, Flip(), Colors(0.3)), **CROPPED
 )
 
-# What "all, 900 steps" costs, in processor seconds of one core of an AMD EPYC.
-EQUAL_TIME = CHANGED.but(steps=None, processor_seconds=390)
+# With the steps that take the processor time of 900 of the small network, by turns on a core of a
+# Xeon with AVX-512 in float32 (`benchmarks/networks.py --equal`). On another processor they differ.
 RIVAL_NETWORKS = {
-    "U-Net, ResNet-18": ("Unet", "resnet18"),
-    "U-Net, ResNet-34": ("Unet", "resnet34"),
-    "U-Net, MobileNetV2": ("Unet", "mobilenetv2"),
-    "LinkNet, ResNet-18": ("Linknet", "resnet18"),
-    "FPN, ResNet-18": ("FPN", "resnet18"),
-    "PSPNet, ResNet-34": ("PSPNet", "resnet34"),
+    "U-Net, ResNet-18": ("Unet", "resnet18", 463),
+    "U-Net, ResNet-34": ("Unet", "resnet34", 337),
+    "U-Net, MobileNetV2": ("Unet", "mobilenetv2", 505),
+    "LinkNet, ResNet-18": ("Linknet", "resnet18", 657),
+    "FPN, ResNet-18": ("FPN", "resnet18", 151),
+    "PSPNet, ResNet-34": ("PSPNet", "resnet34", 729),
 }
 RATES = (5e-4, 1e-3, 4e-3, 8e-3, 1.6e-2)  # beside the recipe's own
 MORE_OR_FEWER = (*EVERY, "240 streets", "480 streets", "960 streets")
@@ -610,16 +610,18 @@ PLANNED = {
     "networks": Study(
         "Which network is best after the same processor time of training?",
         {
-            "small, ImageNet": EQUAL_TIME,
-            "small, ImageNet, frozen": EQUAL_TIME.but(freeze_encoder=True),
-            "small": EQUAL_TIME.but(encoder_weights=None),
+            "all, 900 steps": CHANGED,
+            "frozen": CHANGED.but(freeze_encoder=True, steps=1674),
+            "random weights": CHANGED.but(encoder_weights=None),
         }
         | {
-            name: EQUAL_TIME.but(architecture=kind, backbone=backbone, encoder_weights=None)
-            for name, (kind, backbone) in RIVAL_NETWORKS.items()
+            name: CHANGED.but(
+                architecture=kind, backbone=backbone, encoder_weights=None, steps=steps
+            )
+            for name, (kind, backbone, steps) in RIVAL_NETWORKS.items()
         },
-        table="networks",
-        main=("small, ImageNet", "small"),
+        table="streets",
+        main=("all, 900 steps", "random weights"),
     ),
     "ImageNet on photographs": Study(
         "What does a network that has seen ImageNet know of photographs?",

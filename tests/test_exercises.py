@@ -189,16 +189,27 @@ ANSWERS = [
     (exercises.check_half_width, ([0.01, 0.03, 0.02],), 0.02484, [0.0248 / 2, 0.043, "0.02"]),
     (exercises.check_differences_seen, (GAINS,), 2, [1, 3, 0.5, "two"]),
     (
-        exercises.check_seeds_needed,
-        (0.02, 0.008),
+        exercises.check_recipes_in_time,
+        (7, 6, 0.01, 0.008),
         Several([4, 4.0, np.int64(4)]),
-        [3, 5, 2, "four", 0.4],
+        [3, 5, 51, 12, "four", 4.3],
     ),
     (
         exercises.check_own_changes,
-        (0.3,),
-        Several([0.35, 1.0, np.float32(0.312)]),
-        [0.3, 0.305, 0.25, 35, "0.35", np.nan],
+        (),
+        Several(
+            [
+                {"control": [0.3, 0.31], "mine": [0.31, 0.32]},
+                {"control": (0.2, 0.1), "mine": np.array([0.21, 0.4])},
+            ]
+        ),
+        [
+            {"control": [0.3, 0.31], "mine": [0.32, 0.3]},
+            {"control": [0.3, 0.31], "mine": [0.3, 0.31]},
+            {"control": [0.3, 0.31], "mine": [0.4, np.nan]},
+            {"mine": [0.4]},
+            0.35,
+        ],
     ),
     (exercises.check_fair_comparison, (), Several(["A", "a", " A "]), ["B", "C", "AB", 1]),
     (
@@ -330,6 +341,19 @@ def pasted_in_place(picture, labels, onto, onto_labels, classes):
     return onto, onto_labels
 
 
+def shifted(image, mask, n, gray=0.5, label=VOID):
+    width = image.shape[1]
+    moved = np.concatenate([np.full_like(image[:, :n], gray), image[:, : width - n]], 1)
+    return moved, np.concatenate([np.full_like(mask[:, :n], label), mask[:, : width - n]], 1)
+
+
+def shifted_in_place(image, mask, n):
+    if n:
+        image[:, n:], mask[:, n:] = image[:, :-n].copy(), mask[:, :-n].copy()
+    image[:, :n], mask[:, :n] = 0.5, VOID
+    return image, mask
+
+
 def soft_dice(t, p):
     return 2 * (t * p).sum((0, 1, 2)) / (t.sum((0, 1, 2)) + p.sum((0, 1, 2)))
 
@@ -418,6 +442,22 @@ FUNCTIONS = [
             lambda image, mask: (image[..., ::-1], mask[..., ::-1]),
             lambda image, mask: image[:, ::-1],
         ],
+    ),
+    *(
+        (
+            exercises.check_shift,
+            (),
+            right,
+            [
+                lambda image, mask, n: shifted(image, mask, n)[0],
+                lambda image, mask, n: (shifted(image, mask, n)[0], mask),
+                lambda image, mask, n: (np.roll(image, n, 1), np.roll(mask, n, 1)),
+                lambda image, mask, n: shifted(image[:, ::-1], mask[:, ::-1], n),
+                lambda image, mask, n: shifted(image, mask, n, label=0),
+                lambda image, mask, n: shifted(image, mask, n, gray=0),
+            ],
+        )
+        for right in (shifted, shifted_in_place)
     ),
     (
         exercises.check_class_weights,
