@@ -49,7 +49,7 @@ WHOLE = {
     "all labels, Dice": ("dice", None),
     "4 whole frames, Dice": ("dice", 4),
 }
-LONGER = 2.3  # times the steps, more than a teacher costs: 1.4 times its processor time
+LONGER = 2.3  # times the steps, more than a teacher costs: 1.3 times its processor time
 KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
 
 

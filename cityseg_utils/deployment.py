@@ -17,7 +17,7 @@ from cityseg_utils.errors import DataError, FrameworkError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.models import check_fits
-from cityseg_utils.preprocessing import Size
+from cityseg_utils.preprocessing import Size, affine
 
 tf = load_tensorflow()
 
@@ -34,6 +34,11 @@ def to_saved_model(model, folder: Path | str) -> Path:
     model : keras.Model
         ``(N, H, W, 3) float32`` to ``(N, H, W, C)``.
     folder : Path or str
+
+    Raises
+    ------
+    ValueError
+        If the network computes in 16 bits.
     """
     with storage.write_whole(folder) as temporary:
         tf.saved_model.save(model, str(temporary), signatures=_as_function(model, (None, None)))
@@ -58,7 +63,7 @@ def to_onnx(model, path: Path | str, size: Size, small: bool = False) -> Path:
     FrameworkError
         If tf2onnx is not installed.
     ValueError
-        If the network cannot take images of `size`.
+        If the network cannot take images of `size`, or computes in 16 bits.
     """
     check_fits(model, size)
     function = _as_function(model, size)
@@ -93,7 +98,8 @@ def to_tflite(
     Raises
     ------
     ValueError
-        If `kind` is unknown, "int8" has no frames, or the network cannot take images of `size`.
+        If `kind` is unknown, "int8" has no frames, or the network cannot take images of `size`, or
+        computes in 16 bits.
     """
     check_fits(model, size)
     frames = list(frames)
@@ -113,13 +119,18 @@ def to_tflite(
     return Path(path)
 
 
-def to_folder(model, folder: Path | str, size: Size, scheme: ClassScheme) -> Path:
+def to_folder(
+    model, folder: Path | str, size: Size, scheme: ClassScheme, normalization: str = "unit"
+) -> Path:
     """Write all that segments pictures and films in a Python without TensorFlow.
 
     That is ``model.onnx``, ``classes.json`` and ``segment.py``, which needs onnxruntime, OpenCV and
-    NumPy alone. Parameters and errors are those of :func:`to_onnx`; the scheme names the classes.
+    NumPy alone. Parameters and errors are those of :func:`to_onnx`; the scheme names the classes,
+    and `normalization` is what the network has learned with (`preprocessing.normalize`).
     """
+    scale, offset = affine(normalization)
     classes = {"size": list(size), "names": scheme.names, "colors": scheme.colors}
+    classes |= {"scale": scale.tolist(), "offset": offset.tolist()}
     with storage.write_whole(folder) as temporary:
         temporary.mkdir()
         to_onnx(model, temporary / "model.onnx", size)
@@ -138,7 +149,7 @@ class Deployed:
     engine : {"onnxruntime", "openvino", "tflite"}, optional
         Default by the name's ending.
     threads : int
-        0: as many as the engine likes.
+        0: as many as the engine likes; TensorFlow Lite likes one.
 
     Raises
     ------
@@ -216,6 +227,12 @@ def agreement(one: Iterable[np.ndarray], other: Iterable[np.ndarray]) -> list[fl
 
 def _as_function(model, size, batch: int | None = None):
     """Return a model as a function of TensorFlow's that knows what it takes."""
+    if any(layer.compute_dtype not in ("float32", "float64") for layer in model.layers):
+        raise ValueError(
+            f"{model.name!r} computes in 16 bits, which engines read in different ways. Build the "
+            'network once more after tf.keras.mixed_precision.set_global_policy("float32"), load '
+            "its weights, and export that"
+        )
     signature = [tf.TensorSpec((batch, *size, 3), tf.float32, name="image")]
     return tf.function(lambda image: model(image, training=False), input_signature=signature)
 

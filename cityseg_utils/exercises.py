@@ -771,14 +771,28 @@ def check_left_of_start(answer: int, momentum: float, share: float) -> Verdict:
     )
 
 
-def check_fair_comparison(answer: str) -> Verdict:
-    """Check which of three comparisons of two losses is fair."""
+def check_focal_likelihood(answer: float, factor: float, focus: float) -> Verdict:
+    """Check at which probability the focal loss counts a pixel so much less."""
     return _judge(
         answer,
-        "A",
-        "put a letter, a string, in place of the dots",
+        1 - factor ** (1 / focus),
+        "put a number in place of the dots",
+        "the factor is one minus the probability of the truth, to the power of the focus",
+        "surer than that, a pixel hardly counts",
+    )
+
+
+COMPARISONS = {"A": "nothing", "B": "one was tuned", "C": "the best were picked"}
+
+
+def check_comparisons(answer: dict[str, str]) -> Verdict:
+    """Check what is wrong with three comparisons; says how many are right, not which."""
+    return _judge_pairing(
+        answer,
+        COMPARISONS,
+        "a fault, or nothing, for each letter",
         "did both losses get the same care, and is every run reported?",
-        "each got its own rate, chosen on streets that are not scored",
+        "a fair one gives each its own rate, chosen on streets that are not scored",
     )
 
 

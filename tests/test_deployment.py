@@ -143,6 +143,37 @@ def test_a_folder_segments_without_tensorflow(model, streets, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("normalization", ["standard", "mobilenetv2"])
+def test_a_folder_normalises_as_the_network_has_learned(model, streets, tmp_path, normalization):
+    needs("onnxruntime")
+    folder = deployment.to_folder(model, tmp_path / "street", SIZE, CITYSCAPES, normalization)
+    large, small = tmp_path / "large.png", tmp_path / "small.png"
+    picture = cv2.imread(str(streets["image"].iloc[0]))
+    cv2.imwrite(str(large), picture)
+    cv2.imwrite(str(small), picture[: SIZE[0] // 2, : SIZE[1] // 2])
+    subprocess.run([sys.executable, folder / "segment.py", large, small], check=True)
+    expected = prediction.predict(model, [large, small], SIZE, normalization)
+    for path, answer in zip((large, small), expected, strict=True):
+        found = cv2.imread(str(path.with_name(f"{path.stem}_classes.png")), cv2.IMREAD_GRAYSCALE)
+        assert (found == answer.argmax(-1)).mean() > 0.999
+
+
+def test_a_network_that_computes_in_16_bits_is_refused(tmp_path):
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = models.build_model(5, (*SIZE, 3), models.SMALL)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    for write in (
+        lambda: deployment.to_tflite(model, tmp_path / "street.tflite", SIZE),
+        lambda: deployment.to_saved_model(model, tmp_path / "saved"),
+    ):
+        with pytest.raises(ValueError, match="computes in 16 bits.*load its weights"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_what_is_neither_picture_nor_film_is_named(model, tmp_path):
     needs("onnxruntime")
     folder = deployment.to_folder(model, tmp_path / "street", SIZE, CITYSCAPES)

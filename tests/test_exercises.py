@@ -211,7 +211,24 @@ ANSWERS = [
             0.35,
         ],
     ),
-    (exercises.check_fair_comparison, (), Several(["A", "a", " A "]), ["B", "C", "AB", 1]),
+    (exercises.check_focal_likelihood, (0.1, 2), 0.6838, [0.1, 0.3162, 0.9, 0.99, "low"]),
+    (
+        exercises.check_comparisons,
+        (),
+        Several(
+            [
+                exercises.COMPARISONS,
+                {k.lower(): f" {what.upper()}" for k, what in exercises.COMPARISONS.items()},
+            ]
+        ),
+        [
+            exercises.COMPARISONS | {"B": "nothing"},
+            exercises.COMPARISONS | {"A": "one was tuned", "B": "nothing"},
+            {"A": "nothing"},
+            dict.fromkeys("ABC", "nothing"),
+            "A",
+        ],
+    ),
     (
         exercises.check_telling_run,
         (),

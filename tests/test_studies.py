@@ -23,6 +23,7 @@ TIMED = {
     "how long",
     "changed frames",
     "networks",
+    "ImageNet on photographs",
     "number of streets",
 }
 

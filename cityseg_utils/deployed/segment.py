@@ -15,13 +15,16 @@ HERE = Path(__file__).resolve().parent
 CLASSES = json.loads((HERE / "classes.json").read_text())
 COLORS = np.array(CLASSES["colors"], np.uint8)[:, ::-1]  # OpenCV has blue first
 HEIGHT, WIDTH = CLASSES["size"]
+SCALE, OFFSET = (np.array(CLASSES[name], np.float32) for name in ("scale", "offset"))
 NETWORK = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
 
 
 def segment(frame):
     """Return the classes, (H, W) uint8, of an (H, W, 3) uint8 picture, blue first."""
-    small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    batch = small[None, :, :, ::-1].astype(np.float32) / 255
+    shrinks = HEIGHT <= frame.shape[0] and WIDTH <= frame.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=how)
+    batch = small[None, :, :, ::-1].astype(np.float32) @ SCALE + OFFSET
     scores = NETWORK.run(None, {NETWORK.get_inputs()[0].name: batch})[0][0]
     return cv2.resize(scores, frame.shape[1::-1]).argmax(-1).astype(np.uint8)
 
