@@ -150,3 +150,12 @@ def test_ratios_are_noted_in_one_table_and_what_is_measured_anew_replaces_its_ro
     kept = tables.read(tmp_path / "all.csv", noting.KEYS, noting.KEYS)
     assert kept["ratio"].to_dict() == {("engine", "a step"): 1.5, ("steps", "a step"): 0.5}
     assert kept["command"].iloc[1] == "python benchmarks/steps.py"
+
+
+def test_the_blind_baseline_knows_each_place_from_other_drives(camvid, tmp_path):
+    done = run(camvid, home=tmp_path, tool="blind.py")
+    assert done.returncode == 0, done.stderr
+    scores = tables.read(tmp_path / "results.csv", ["scored on"])
+    assert list(scores.index) == ["0001TP", "0006R0"]
+    assert (scores["pixel accuracy"] > 0.97).all()
+    assert (scores["frames"] == 2).all()
