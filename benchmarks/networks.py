@@ -2,10 +2,10 @@
 
     python benchmarks/networks.py
     ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/networks.py
-    python benchmarks/networks.py --equal
+    python benchmarks/networks.py --equal --camvid /path/to/camvid
 
 The last says how many steps of each network of the study "networks" take the processor time of 900
-of the small one, frames and all, and as many of the frozen one on photographs that of 600.
+of the small one, reading frames included; and how many on photographs that of 600.
 
 Processor time in float32, by turns in one process; steps are of the recipes of the study "small
 network", of which the small one does three times as many, and predictions of 256 x 512 by the

@@ -274,27 +274,56 @@ NETWORKS = {
 EVERY = {"8 streets": 16, "15 streets": 8, "30 streets": 4, "60 streets": 2}  # of 120
 
 
-def _numbers_of_streets(names: Iterable[str]) -> Callable:
-    """Return a study's `frames`: as many streets as the name of a recipe says, if it does.
+def _some_streets(names: Iterable[str]) -> Callable:
+    """Return a study's `frames`: as many streets as the name of a recipe says, others a seed.
 
-    They are of the train cities, and each number has those of all smaller ones.
+    Of the train cities, evenly; the smaller sets of a seed are parts of its larger ones. More than
+    there are, are drawn, the same for every seed.
     """
     said = {name: re.search(r"\d+ streets", name) for name in names}
     said = {name: found[0] for name, found in said.items() if found}
     return lambda train: {
-        name: train.iloc[:: EVERY[streets]]
+        name: partial(_every, train, EVERY[streets])
         if streets in EVERY
-        else datasets.draw_streets(int(streets.split()[0]))
+        else partial(_drawn, int(streets.split()[0]))
         for name, streets in said.items()
     }
 
 
+def _every(train: pd.DataFrame, nth: int, seed: int) -> pd.DataFrame:
+    return train.iloc[seed % nth :: nth]
+
+
+def _drawn(streets: int, seed: int) -> pd.DataFrame:
+    return datasets.draw_streets(streets)
+
+
+def _in_a_row(train: pd.DataFrame, nth: int, seed: int) -> pd.DataFrame:
+    """Return as many frames of each drive as `_every` does, in a row; each seed from another one.
+
+    Five seeds in a row begin at the first frame, at the last that is possible, and between.
+    """
+    number = train["city"].map(_every(train, nth, seed).groupby("city").size())
+    room = train.groupby("city")["city"].transform("size") - number
+    place = train.groupby("city").cumcount() - room * (seed % 5) // 4
+    return train[(place >= 0) & (place < number)]
+
+
+def _parts_of_drives(train: pd.DataFrame) -> dict[str, Callable]:
+    """Return every eighth frame, and as many in a row."""
+    spread, row = partial(_every, train, 8), partial(_in_a_row, train, 8)
+    return {"spread": spread, "spread, MiniCity first": spread, "in a row": row}
+
+
+def _numbers_of_streets(names: Iterable[str]) -> Callable:
+    """Return what `_some_streets` does, but for every seed the streets of seed 0."""
+    anew = _some_streets(names)
+    return lambda train: {name: part(0) for name, part in anew(train).items()}
+
+
 def _frames_of_two_drives(train: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return every eighth frame, and as many from the beginning of each drive."""
-    spread = train.iloc[::8]
-    number = spread.groupby("city").size()
-    row = train[train.groupby("city").cumcount() < train["city"].map(number)]
-    return {"spread": spread, "spread, MiniCity first": spread, "in a row": row}
+    return {name: part(0) for name, part in _parts_of_drives(train).items()}
 
 
 STUDIES = {
@@ -458,48 +487,6 @@ STUDIES = {
 }
 
 # -- Asked, and not yet answered: questions, recipes, seeds and margin before the first run. -------
-
-
-def _some_streets(names: Iterable[str]) -> Callable:
-    """Return a study's `frames`: as many streets as the name of a recipe says, others a seed.
-
-    Of the train cities, evenly; the smaller sets of a seed are parts of its larger ones. More than
-    there are, are drawn, the same for every seed.
-    """
-    said = {name: re.search(r"\d+ streets", name) for name in names}
-    said = {name: found[0] for name, found in said.items() if found}
-    return lambda train: {
-        name: partial(_every, train, EVERY[streets])
-        if streets in EVERY
-        else partial(_drawn, int(streets.split()[0]))
-        for name, streets in said.items()
-    }
-
-
-def _every(train: pd.DataFrame, nth: int, seed: int) -> pd.DataFrame:
-    return train.iloc[seed % nth :: nth]
-
-
-def _drawn(streets: int, seed: int) -> pd.DataFrame:
-    return datasets.draw_streets(streets)
-
-
-def _in_a_row(train: pd.DataFrame, nth: int, seed: int) -> pd.DataFrame:
-    """Return as many frames of each drive as `_every` does, in a row; each seed from another one.
-
-    Five seeds in a row begin at the first frame, at the last that is possible, and between.
-    """
-    number = train["city"].map(_every(train, nth, seed).groupby("city").size())
-    room = train.groupby("city")["city"].transform("size") - number
-    place = train.groupby("city").cumcount() - room * (seed % 5) // 4
-    return train[(place >= 0) & (place < number)]
-
-
-def _parts_of_drives(train: pd.DataFrame) -> dict[str, Callable]:
-    """Return every eighth frame, and as many in a row."""
-    spread, row = partial(_every, train, 8), partial(_in_a_row, train, 8)
-    return {"spread": spread, "spread, MiniCity first": spread, "in a row": row}
-
 
 # Changes of frames that are read larger than the network sees them, so that crops are sharp.
 LARGE = (144, 288)
