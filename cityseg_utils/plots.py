@@ -356,6 +356,30 @@ def trade_off(
     return figure
 
 
+def arrows(moves: dict[str, np.ndarray], xlabel: str, ylabel: str, title: str) -> Figure:
+    """Draw an arrow for each name, from one point to another, beside the line of equal scores.
+
+    Parameters
+    ----------
+    moves : dict of names to arrays
+        (2, 2): the point where it begins and the one where it ends, each across and up.
+    """
+    figure, axis = plt.subplots(figsize=(6.5, 4))
+    for (name, (begin, end)), marker in zip(moves.items(), cycle("osD^vP"), strict=False):
+        [point] = axis.plot(*begin, marker, ms=7, label=literal(name))
+        arrow = {"arrowstyle": "-|>", "color": point.get_color(), "lw": 2, "mutation_scale": 16}
+        axis.annotate("", end, begin, arrowprops=arrow)
+        axis.plot(*end, alpha=0)  # an arrow alone does not widen the axes
+    among = np.mean(list(moves.values()))  # so that the line does not widen the axes, either
+    axis.axline((among, among), slope=1, color="gray", linestyle=":", label="equal")
+    axis.margins(0.1)
+    _name(axis, xlabel, ylabel, title)
+    axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    return figure
+
+
 def reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
     """Plot accuracy against confidence, a line for each table of `analysis.Calibration`.
 

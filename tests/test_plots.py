@@ -58,6 +58,9 @@ DRAWN = {
     "trade_off": lambda names, title: plots.trade_off(
         pd.Series(range(1, 7), names), means_of(names), title, title, title
     ),
+    "arrows": lambda names, title: plots.arrows(
+        {name: np.array([[0.5, 0.4], [0.3, 0.6]]) for name in names}, title, title, title
+    ),
     "reliability": lambda names, title: plots.reliability(calibrations(names), title),
     "lines": lambda names, title: plots.lines(
         pd.DataFrame(1.0, [1, 2], names), title, title, title
@@ -112,6 +115,15 @@ def test_no_table_is_left_out_of_a_reliability_diagram():
     for circles in axis.collections:  # the area tells the share
         small, large = circles.get_sizes()
         assert large == pytest.approx(9 * small)
+
+
+def test_an_arrow_leads_from_the_first_point_to_the_second():
+    axis = plots.arrows({"all": np.array([[0.8, 0.5], [0.7, 0.6]])}, "train", "val", "").axes[0]
+    [arrow] = axis.texts
+    assert tuple(arrow.xyann) == (0.8, 0.5) and tuple(arrow.xy) == (0.7, 0.6)
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    assert 0.5 < left < 0.7 and 0.8 < right < 0.9
+    assert 0.4 < low < 0.5 and 0.6 < high < 0.7
 
 
 def test_what_a_mask_is_stands_over_it():
