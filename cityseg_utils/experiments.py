@@ -45,6 +45,7 @@ FREQUENT, FOUND = 0.01, 0.1  # a class's share of the pixels, and its IoU
 BORDER = 4  # pixels on either side; three above and to the left before 2026-11-28
 TRAIN_FRAMES = 40  # so many, evenly chosen, are scored beside those of val
 _TIMED = 6  # steps, of which the first compiles
+_step_seconds: dict[tuple, float] = {}
 
 SCORES = ["mean IoU", "pixel accuracy", "mean Dice"]
 
@@ -199,11 +200,18 @@ def cost(configurations, seeds, train, val, scheme, results, jobs: int | None = 
 
 
 def seconds_for(recipe: Recipe, train, val, scheme) -> float:
-    """Time a few steps in another Python; return the processor seconds that all will take."""
+    """Time a few steps in another Python; return the processor seconds that all will take.
+
+    Steps of a recipe that differs in their number, rate or schedule alone are not timed again.
+    """
     few = recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
-    with tempfile.TemporaryDirectory() as home:  # two that ask at once do not meet
-        timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme, Path(home)).run()
-    return timed["processor seconds"] / (_TIMED - 1) * recipe.steps
+    few = few.but(learning_rate=1e-3, schedule="constant")
+    key = str(few), scheme.names
+    if key not in _step_seconds:
+        with tempfile.TemporaryDirectory() as home:  # two that ask at once do not meet
+            timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme, Path(home)).run()
+        _step_seconds[key] = timed["processor seconds"] / (_TIMED - 1)
+    return _step_seconds[key] * recipe.steps
 
 
 def _cells(configurations, seeds, train, val, scheme) -> dict:

@@ -386,6 +386,16 @@ def test_what_a_study_costs_is_said_before_it_starts(data, tmp_path):
 
 
 @pytest.mark.slow
+def test_twice_the_steps_cost_twice_as_much_and_another_loss_is_timed_anew(data, monkeypatch):
+    monkeypatch.setattr(experiments, "_step_seconds", {})
+    ways = [TINY.but(steps=100), TINY.but(steps=200, learning_rate=0.1, schedule="cosine")]
+    costs = [experiments.seconds_for(recipe, *data) for recipe in ways]
+    assert costs[1] == 2 * costs[0] > 0
+    experiments.seconds_for(TINY.but(loss="focal"), *data)
+    assert len(experiments._step_seconds) == 2
+
+
+@pytest.mark.slow
 def test_two_can_ask_for_the_cost_at_once(data):
     with ThreadPoolExecutor(2) as both:
         asked = [both.submit(experiments.seconds_for, TINY, *data) for _ in range(2)]
