@@ -4,6 +4,7 @@
     python -m cityseg_utils.campaigns random margin --superpixels
     python -m cityseg_utils.campaigns random margin --camvid /path/to/camvid
     python -m cityseg_utils.campaigns random margin --taught
+    python -m cityseg_utils.campaigns random margin --worth 15
 
 do the rounds that are not yet in ``active.csv``. Strategies of one seed share their first round.
 The oracle answers from the train frames' labels; scored are MiniCity's val cities, or a drive of
@@ -50,6 +51,9 @@ WHOLE = {
     "4 whole frames, Dice": ("dice", 4),
 }
 LONGER = 2.3  # times the steps, more than a teacher costs: 1.3 times its processor time
+CLICK = 2.5  # seconds
+# The processor time of 1500 steps of lesson 13's method on fifteen whole masks.
+AS_LONG_AS_PASTED = 1800
 KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
 
 
@@ -68,6 +72,9 @@ class Ground:
     scheme : ClassScheme
     recipe : Recipe
         Its `augment` keeps single pixels.
+    minutes : int
+        That a person needs for the labels of a whole frame: of Cityscapes ninety, of CamVid sixty
+        (Richter and others, "Playing for data", ECCV 2016).
     """
 
     data: str
@@ -75,6 +82,7 @@ class Ground:
     val: pd.DataFrame
     scheme: ClassScheme
     recipe: Recipe
+    minutes: int = 90
 
     @property
     def home(self) -> Path:
@@ -84,6 +92,10 @@ class Ground:
     def folder(self, strategy: str, unit: str, seed: int) -> Path:
         """Return the folder of a campaign's log."""
         return self.home / f"{strategy.replace(' ', '-')}-{unit}-{seed}"
+
+    def worth(self, frames: int) -> int:
+        """Return the answers an image, to the ten, that take as long as whole labels of frames."""
+        return 10 * round(frames * 60 * self.minutes / CLICK / len(self.pairs) / 10)
 
 
 def changes(size, points: bool) -> Compose:
@@ -101,7 +113,22 @@ def camvid(folder: Path) -> Ground:
     """Return CamVid's train frames but those of one drive, which is scored on."""
     size = (128, 160)
     recipe = RECIPE.but(size=size, augment=changes(size, points=True))
-    return Ground(f"CamVid, without {DRIVE}", *studies.unseen_drive(folder, DRIVE), recipe)
+    return Ground(f"CamVid, without {DRIVE}", *studies.unseen_drive(folder, DRIVE), recipe, 60)
+
+
+def taught(ground: Ground, method: MeanTeacher = TEACHER) -> dict[str, Recipe]:
+    """Return the recipes with a teacher, and for as long without; it labels all other pixels."""
+    looks = Compose(ScaleAndCrop(ground.recipe.size, (1.0, 1.5)), Flip())
+    return {
+        "with a teacher": ground.recipe.but(method=replace(method, augment=looks)),
+        "labels alone for longer": ground.recipe.but(steps=round(LONGER * ground.recipe.steps)),
+    }
+
+
+def as_long_as_pasted(ground: Ground) -> dict[str, Recipe]:
+    """Return the recipe that stands beside lesson 13's in the benchmark."""
+    steps = AS_LONG_AS_PASTED
+    return {f"labels alone, {steps} steps": ground.recipe.but(steps=steps)}
 
 
 def run(
@@ -164,15 +191,18 @@ def go_on(
     seed: int,
     ground: Ground,
     results: Path | str,
-    answers: int = TAUGHT_WITH,
-    method: MeanTeacher = TEACHER,
+    answers: int,
+    learners: dict[str, Recipe],
     command: str = "",
 ) -> None:
-    """Train anew from the first answers of a campaign: with a teacher, and for as long without.
+    """Train other recipes anew from the first answers of a campaign, a row each.
 
-    Parameters as for :func:`run`, but for `answers`, an image, and `method`, which labels all other
-    pixels; it sees frames of the ground's size, enlarged and mirrored.
+    Parameters as for :func:`run`, but for `answers`, an image, and `learners`, as from
+    :func:`taught`.
     """
+    keys = {x: (ground.data, "pixel", x, strategy, answers, seed) for x in learners}
+    if _are_noted(results, list(keys.values())):
+        return
     folder, number = ground.folder(strategy, "pixel", seed), len(ground.pairs) * answers
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
     if len(log.answers) < number:
@@ -181,15 +211,9 @@ def go_on(
     known = log.first(number)
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
     small, runs = pool.write(folder / "taught"), ground.home / "trainings"
-    looks = Compose(ScaleAndCrop(ground.recipe.size, (1.0, 1.5)), Flip())
-    method = replace(method, augment=looks)
-    for learner, recipe in {
-        "with a teacher": ground.recipe.but(method=method),
-        "labels alone for longer": ground.recipe.but(steps=round(LONGER * ground.recipe.steps)),
-    }.items():
+    for learner, recipe in learners.items():
         trained = recipes.train(recipe, small, ground.scheme, seed, runs=runs, name="taught")
-        key = (ground.data, "pixel", learner, strategy, answers, seed)
-        _note(results, key, ground, recipe, trained, command)
+        _note(results, keys[learner], ground, recipe, trained, command)
 
 
 def _up_to(answers: int) -> tuple[int, ...]:
@@ -235,11 +259,17 @@ def _note(results, key: tuple, ground: Ground, recipe: Recipe, trained, command:
 
 
 def planned(
-    names: list[str], seeds: list[int], data: str, superpixels: bool = False, taught: bool = False
+    names: list[str],
+    seeds: list[int],
+    data: str,
+    unit: str = "pixel",
+    budgets: tuple[int, ...] = BUDGETS,
+    learners: dict[str, float] | None = None,
 ) -> dict[tuple, float]:
-    """Return the keys of the rows that campaigns lead to, and how many times a round each costs."""
-    unit = "superpixel" if superpixels else "pixel"
-    budgets = BUDGETS[:3] if superpixels else _up_to(TAUGHT_WITH) if taught else BUDGETS
+    """Return the keys of the rows that campaigns lead to, and how many times a round each costs.
+
+    `learners` are those that go on from the last budget, with their costs.
+    """
     first = next((name for name in names if name not in WHOLE), None)
     rows = {}
     for seed, name in product(seeds, names):
@@ -249,9 +279,8 @@ def planned(
         for answers in budgets:  # the first round is trained once for all strategies
             shared = answers == budgets[0] and name != first
             rows[data, unit, "labels alone", name, answers, seed] = 0.0 if shared else 1.0
-        if taught:
-            for learner in ("with a teacher", "labels alone for longer"):
-                rows[data, unit, learner, name, TAUGHT_WITH, seed] = LONGER
+        for learner, times in (learners or {}).items():
+            rows[data, unit, learner, name, budgets[-1], seed] = times
     return rows
 
 
@@ -275,32 +304,41 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m cityseg_utils.campaigns")
     parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *WHOLE], nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--superpixels", action="store_true", help="ask about them, not pixels")
-    parser.add_argument("--taught", action="store_true", help="with a teacher, and for longer")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--superpixels", action="store_true", help="ask about them, not pixels")
+    kind.add_argument("--taught", action="store_true", help="with a teacher, and for longer")
+    kind.add_argument(
+        "--worth", type=int, metavar="FRAMES", help="as many answers as whole labels of these cost"
+    )
     parser.add_argument("--camvid", type=Path, help="CamVid's folder; default MiniCity")
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "active.csv")
     options = parser.parse_args()
-    if options.taught and options.superpixels:
-        parser.error("--taught is for pixels")
     ground = camvid(options.camvid) if options.camvid else minicity()
-    kind = options.superpixels, options.taught
-    _say_cost(
-        planned(options.strategies, options.seeds, ground.data, *kind), ground, options.results
-    )
+    unit, budgets, learners, flag = "pixel", BUDGETS, {}, ""
+    if options.superpixels:
+        unit, budgets, flag = "superpixel", BUDGETS[:3], " --superpixels"
+    if options.taught:
+        budgets, learners, flag = _up_to(TAUGHT_WITH), taught(ground), " --taught"
+    if options.worth:
+        budgets, flag = _up_to(ground.worth(options.worth)), f" --worth {options.worth}"
+        learners = as_long_as_pasted(ground)
+    rounds = {
+        learner: (LONGER if recipe.method else 1) * recipe.steps / ground.recipe.steps
+        for learner, recipe in learners.items()
+    }
+    rows = planned(options.strategies, options.seeds, ground.data, unit, budgets, rounds)
+    _say_cost(rows, ground, options.results)
     for seed in options.seeds:
         for name in options.strategies:
             command = f"python -m cityseg_utils.campaigns {shlex.quote(name)} --seeds {seed}"
             command += " --camvid /path/to/camvid" if options.camvid else ""
             if name in WHOLE:
                 train_whole(name, seed, ground, options.results, command)
-            elif options.taught:
-                go_on(name, seed, ground, options.results, command=f"{command} --taught")
-            elif options.superpixels:
-                command += " --superpixels"
-                do = {"budgets": BUDGETS[:3], "parts": SUPERPIXELS}
-                run(name, seed, ground, options.results, **do, command=command)
-            else:
-                run(name, seed, ground, options.results, command=command)
+                continue
+            do = {"parts": SUPERPIXELS} if options.superpixels else {}
+            do |= {"command": command + flag}
+            run(name, seed, ground, options.results, budgets, **do)
+            go_on(name, seed, ground, options.results, budgets[-1], learners, command + flag)
             print(f"{name}, seed {seed}: done", flush=True)
 
 

@@ -1,5 +1,6 @@
 """Stored rounds say what was asked, of whom it was learned, and are not done again."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -69,18 +70,19 @@ def test_superpixels_cost_as_many_answers_and_are_rows_of_their_own(ground, tmp_
     assert (known != 0).sum() > 100  # id 0 is void: of 1024 pixels
 
 
-def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path, monkeypatch):
+def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp_path):
     results = tmp_path / "active.csv"
     method = MeanTeacher(own_frames=True, paste=False, batch_size=2)
     campaigns.run("random", 0, ground, results, (3,))
     shutil.rmtree(ground.home)  # a log that is gone is made again, whatever rows there are
-    campaigns.go_on("random", 0, ground, results, 3, method)
+    learners = campaigns.taught(ground, method)
+    campaigns.go_on("random", 0, ground, results, 3, learners)
     rows = campaigns.read(results)
-    monkeypatch.setattr(campaigns, "BUDGETS", (3,))
-    monkeypatch.setattr(campaigns, "TAUGHT_WITH", 3)
-    planned = campaigns.planned(["random"], [0], "tiny", taught=True)
+    planned = campaigns.planned(
+        ["random"], [0], "tiny", budgets=(3,), learners={x: 2 for x in learners}
+    )
     assert set(planned) == set(rows.index)
-    assert sum(planned.values()) == 1 + 2 * campaigns.LONGER
+    assert sum(planned.values()) == 1 + 2 * 2
     learners = list(rows.index.get_level_values("learner"))
     assert learners == ["labels alone", "with a teacher", "labels alone for longer"]
     assert "MeanTeacher" in rows["recipe"].iloc[1]
@@ -110,11 +112,18 @@ def test_the_first_round_of_a_seed_is_planned_once():
     assert len(rows) == 2 * (4 + 4 + 1)
     assert sum(rows.values()) == 2 * (4 + 3 + 1)
     assert campaigns.planned(["all labels", "random", "margin"], [0, 1], "tiny") == rows
-    assert len(campaigns.planned(["random"], [0], "tiny", superpixels=True)) == 3
+
+
+def test_clicks_are_worth_frames_by_a_person_s_time(ground):
+    # Three hours of one frame are 4320 clicks, here in three images.
+    assert dataclasses.replace(ground, minutes=180).worth(1) == 1440
+    assert dataclasses.replace(ground, minutes=1).worth(2) == 20  # 16, to the ten
+    [recipe] = campaigns.as_long_as_pasted(ground).values()
+    assert recipe == ground.recipe.but(steps=campaigns.AS_LONG_AS_PASTED)
 
 
 def test_superpixels_have_no_teacher():
     command = [sys.executable, "-m", "cityseg_utils.campaigns", "random", "--taught"]
     done = subprocess.run([*command, "--superpixels"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--taught is for pixels" in done.stderr
+    assert "not allowed with argument" in done.stderr
