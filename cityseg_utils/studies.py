@@ -169,7 +169,8 @@ FEW = {f"{name}, 15 labels": few_labels(2e-3, "crop", x) for name, x in BEST_FOR
     "pasted classes of labelled, cross-entropy, 15 labels": few_labels(
         2e-3, "crop", WAYS_FOR_FEW["pasted classes of labelled"]
     ),
-    # A step of the method costs 2.3 times as much (benchmarks/methods.py).
+    # A step of the method costs 2.1 times as much (benchmarks/methods.py); these had half as much
+    # processor time again as the method.
     "labels alone for longer, 15 labels": ALONE.but(steps=round(2.3 * FEW_STEPS)),
     "labels alone, all labels": ALONE,
     "labels alone, two losses, all labels": ALONE.but(loss="cross-entropy + dice"),
