@@ -31,6 +31,7 @@ from cityseg_utils import (
     tables,
 )
 from cityseg_utils.augmentation import Colors, Compose, Flip, ScaleAndCrop
+from cityseg_utils.errors import run_command
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.recipes import Recipe
 from cityseg_utils.semi_supervised import MeanTeacher
@@ -343,4 +344,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

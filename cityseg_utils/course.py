@@ -66,6 +66,8 @@ def _has_text(cell) -> bool:
 def run(chosen: list[str], params: list[str]) -> int:
     """Execute lessons with papermill into ``build/``, and as HTML; print time and memory."""
     BUILD.mkdir(exist_ok=True)
+    if wrong := [param for param in params if "=" not in param]:
+        raise SystemExit(f"{wrong}: write NAME=VALUE, such as STEPS=200")
     wanted = dict(param.split("=", 1) for param in params)
     known = set().union(*(parameters(path) for path in lessons(chosen)))
     if wanted.keys() - known:

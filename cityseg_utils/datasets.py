@@ -21,7 +21,7 @@ import pandas as pd
 
 from cityseg_utils import minicity, own, storage
 from cityseg_utils.errors import CitysegError, DataError, StorageError
-from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
+from cityseg_utils.labels import CAMVID, CITYSCAPES, VOID, ClassScheme
 from cityseg_utils.layouts import read_tree
 from cityseg_utils.own import save_pairs as save_pairs  # where one looks for it
 from cityseg_utils.preprocessing import check_pair, read_image, read_mask
@@ -41,42 +41,67 @@ def find_pairs(root: Path | str) -> pd.DataFrame:
 
     Recognised are the folder trees of Cityscapes (``leftImg8bit/<split>/<city>/`` and
     ``gtFine/<split>/<city>/``, also MiniCity's) and of CamVid as SegNet has it (``<split>/`` and
-    ``<split>annot/``), as its authors do and as fast.ai does (see `layouts`), and folders with a
-    ``pairs.csv`` and a ``classes.csv`` (see `own`).
+    ``<split>annot/``), as its authors do, and with ``<split>_labels/`` (see `layouts`), and folders
+    with a ``pairs.csv`` and a ``classes.csv`` (see `own`).
 
     Returns
     -------
     DataFrame
         One row per image: ``image`` and ``mask`` (Path; mask is None in a split that has no masks
-        at all), ``split``, ``city`` (CamVid: the drive) and ``frame``, sorted by split, city and
-        frame. ``attrs["layout"]`` is ``"cityscapes"``, ``"camvid"`` or ``"own"``.
+        at all, which train and val must have), ``split``, ``city`` (CamVid: the drive) and
+        ``frame``, sorted by split, city and frame. ``attrs["layout"]`` is ``"cityscapes"``,
+        ``"camvid"`` or ``"own"``.
 
     Raises
     ------
     DataError
-        If the folder is missing, empty or has another layout, if an image has no mask, a mask no
-        image or one of them two, or if no image has a mask.
+        If the folder is missing, empty, not finished or has another layout, if an image has no
+        mask, a mask no image or one of them two, if two frames have one name, or if no image of
+        train or val has a mask.
     """
     root = Path(root)
     try:
+        storage.check_finished(root)
         tree = own.read_table(root) if own.is_here(root) else read_tree(root)
-        files = Counter(path.resolve() for row in tree.rows for path in row[:2] if path)
+        files = Counter(_place(path, k) for row in tree.rows for k, path in enumerate(row[:2]))
+    except RuntimeError as error:  # a link that leads to itself
+        raise DataError(f"{root}: cannot be read: {error}") from None
     except OSError as error:
         raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
-    tree.faults += [f"{path}: is in two pairs" for path, number in files.items() if number > 1]
+    twice = [path for path, number in files.items() if path and number > 1]
+    tree.faults += [f"{path}: is in two pairs" for path in twice]
+    tree.faults += own.same_names((image, *names) for image, _, *names in tree.rows)
     if tree.faults:
-        raise DataError(f"{root}: {len(tree.faults)} files have no partner:", sorted(tree.faults))
+        names = f" ({own.PAIRS} names frames by its columns city and frame)"
+        raise DataError(
+            f"{root}: {len(tree.faults)} faults in what belongs together"
+            f"{names if tree.layout == 'own' else ''}:",
+            sorted(tree.faults),
+        )
     if not tree.rows:
-        raise DataError(f"{root}: has the folders of {tree.layout}, but not one image in them")
+        where = own.PAIRS if tree.layout == "own" else f"the folders of {tree.layout}"
+        raise DataError(f"{root}: has {where}, but not one image in it")
     pairs = pd.DataFrame(tree.rows, columns=COLUMNS)
     pairs["mask"] = pairs["mask"].astype(object).where(pairs["mask"].notna(), None)
-    if pairs["mask"].isna().all():
-        raise DataError(
-            f"{root}: has {len(pairs)} images and not one mask. Sought were {tree.sought}"
-        )
+    for split, part in [("", pairs), *pairs.groupby("split")]:
+        if split in ("", "train", "val") and part["mask"].isna().all():
+            of = f" of {split}" if split else ""
+            raise DataError(
+                f"{root}: has {len(part)} images{of} and not one mask. Sought were {tree.sought}"
+            )
     pairs = pairs.sort_values(["split", "city", "frame"], ignore_index=True)
     pairs.attrs["layout"] = tree.layout
     return pairs
+
+
+def _place(path: Path | None, is_mask: int) -> Path | None:
+    """Return what is not to be in two pairs: an image's file; of a mask that is a link, the link.
+
+    Stores of large files keep what is equal once, as masks that are void throughout may be.
+    """
+    if path is None:
+        return None
+    return path.parent.resolve() / path.name if is_mask else path.resolve()
 
 
 def check_pairs(pairs: pd.DataFrame, scheme: ClassScheme) -> pd.DataFrame:
@@ -92,30 +117,46 @@ def check_pairs(pairs: pd.DataFrame, scheme: ClassScheme) -> pd.DataFrame:
     DataError
         If any file is damaged, an image and its mask differ in size, or a mask holds an id that no
         class has. The message counts the faults and names the files; ``.faults`` has them all.
+        And if all masks together look like train ids, which are not what is read.
     """
     if pairs.empty:
         raise DataError("there are no pairs to check")
     with ThreadPoolExecutor() as pool:
         checked = list(pool.map(_check_pair, pairs["image"], pairs["mask"], [scheme] * len(pairs)))
-    faults = [fault for _, found in checked for fault in found]
+    faults = [fault for _, _, found in checked for fault in found]
     if faults:
         raise DataError(f"{len(faults)} faults in {len(pairs)} pairs:", faults)
-    sizes = pd.DataFrame([size for size, _ in checked], pairs.index, ["height", "width"])
+    _refuse_train_ids(sum(pixels for _, pixels, _ in checked), scheme)
+    sizes = pd.DataFrame([size for size, *_ in checked], pairs.index, ["height", "width"])
     return pairs.assign(**sizes)
 
 
+def _refuse_train_ids(pixels: np.ndarray, scheme: ClassScheme) -> None:
+    """Refuse masks that are mostly void and hold no raw id that is too large for a train id.
+
+    Cityscapes' train ids 0 to 6, most of a street, are all void if they are read as raw ids.
+    """
+    large = [k for k, raw in enumerate(scheme.ids) if raw >= scheme.num_classes]
+    if large and pixels[VOID] > pixels.sum() / 2 and not pixels[large].any():
+        raise DataError(
+            f"the masks are {pixels[VOID] / pixels.sum():.0%} void, and hold none of the ids above "
+            f"{scheme.num_classes - 1} that {scheme.name!r} has: they look like train ids. The "
+            "course reads raw ids: write them with storage.write_png(new, scheme.unmap(mask))"
+        )
+
+
 def _check_pair(image: Path, mask: Path | None, scheme: ClassScheme):
-    """Return the size of a pair, and what is wrong with it."""
-    size, faults = (0, 0), []
+    """Return the size of a pair, the pixels of each train id, and what is wrong with it."""
+    size, pixels, faults = (0, 0), np.zeros(256, np.int64), []
     with _noting(faults):
         size = read_image(image).shape[:2]
     if mask is not None and not pd.isna(mask):
         with _noting(faults):
-            read_mask(mask, scheme)
+            pixels = np.bincount(read_mask(mask, scheme).ravel(), minlength=256)
     if not faults and mask is not None and not pd.isna(mask):
         with _noting(faults):
             check_pair(image, mask)
-    return size, faults
+    return size, pixels, faults
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What can go wrong, in words for a student: what was found, where, and what to do next."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 
 class CitysegError(Exception):
@@ -44,3 +45,12 @@ class DataError(CitysegError, ValueError):
         if len(self.faults) > self.LISTED:
             lines.append(f"  ... and {len(self.faults) - self.LISTED} more (see .faults)")
         super().__init__("\n".join(lines))
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and end with its status; of an error of ours say what it says."""
+    try:
+        sys.exit(main())
+    except CitysegError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

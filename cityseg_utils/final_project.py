@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from cityseg_utils import metrics, minicity, storage, tables
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, run_command
 
 STREETS = 60
 SEED = 1516
@@ -100,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import exercises, storage
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, run_command
 
 LESSONS = Path(__file__).parents[1] / "notebooks"
 NOT_REACHED, OPAQUE = "not reached", "cannot be checked"
@@ -345,11 +345,7 @@ def main() -> int:
     parser.add_argument("--csv", type=Path, help="write the table there, too")
     parser.add_argument("--limit", type=float, default=600, help="seconds for each notebook")
     options = parser.parse_args()
-    try:
-        table = grade(options.folder, options.limit)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
+    table = grade(options.folder, options.limit)
     print(table.fillna("").to_string())
     if options.csv:
         storage.write_bytes(options.csv, table.to_csv().encode())
@@ -357,4 +353,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

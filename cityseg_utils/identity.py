@@ -493,7 +493,7 @@ class _Memory:
             return None
         with suppress(sqlite3.Error):
             question = "SELECT answer FROM said WHERE path = ? AND kind = ? AND facts = ?"
-            row = self._database.execute(question, (str(path), kind, facts)).fetchone()
+            row = self._database.execute(question, (_text(path), kind, facts)).fetchone()
             return row and row[0]
         return None
 
@@ -502,8 +502,13 @@ class _Memory:
             with suppress(sqlite3.Error), self._database:
                 self._database.executemany(
                     "INSERT OR REPLACE INTO said VALUES (?, ?, ?, ?)",
-                    [(str(path), *rest) for path, *rest in rows],
+                    [(_text(path), *rest) for path, *rest in rows],
                 )
+
+
+def _text(path: Path) -> str:
+    """Return a path as a database takes it, whatever its bytes are."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _age(path: Path) -> float:

@@ -175,7 +175,12 @@ class ClassScheme:
         raw = table[mask]
         if (raw == _UNKNOWN).any():
             unknown = np.unique(mask[raw == _UNKNOWN]).tolist()
-            raise LabelError(f"{unknown} are no train ids of {self.name!r}")
+            hint = (
+                ""
+                if self.void_ids or VOID not in unknown
+                else (f"; it has no id for void ({VOID} here), of which pixels without a label are")
+            )
+            raise LabelError(f"{unknown} are no train ids of {self.name!r}{hint}")
         return raw.astype(np.uint8)
 
     def colorize(self, mask: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Folder trees that the course knows: which files of them belong together, by names alone."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ Frame = tuple[str, str]  # city (CamVid: drive) and the frame's name within it
 Row = tuple[Path, Path | None, str, str, str]  # image, mask, split, city, frame
 
 PICTURES = {".png", ".jpg", ".jpeg"}
-_OTHER_PICTURES = {".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+OTHER_PICTURES = {".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 _CITYSCAPES_NAME = re.compile(
     r"(?P<city>.+)_(?P<frame>\d{6}_\d{6})_(?P<kind>leftImg8bit|gtFine_labelIds)"
 )
-_FOLDER_NAME = re.compile(r"[^\W_][\w .-]*")
+_FOLDER_NAME = re.compile(r"[^\W_][\w .()&,+-]*")
+_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+_SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
 _RAW, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"  # as CamVid's authors publish it
 
 
@@ -54,26 +57,36 @@ class Tree:
         self.faults += [f"{mask}: is a mask without an image" for mask in orphans]
         for frame, image in images.items():
             name = split if isinstance(split, str) else split(frame)
-            self.rows.append((image, masks.get(frame), name, *frame))
+            self.rows.append((image, masks.get(frame), split_name(name), *frame))
 
     def _by_frame(self, paths: Iterable[Path], frame_of: Callable) -> dict[Frame, Path]:
         found: dict[Frame, Path] = {}
         for path in paths:
-            if path.suffix.lower() in _OTHER_PICTURES:
+            if path.suffix.lower() in OTHER_PICTURES:
                 self.faults.append(f"{path}: is no PNG or JPEG; convert it")
             if path.suffix.lower() not in PICTURES or (frame := frame_of(path)) is None:
                 continue
-            check_city(frame[0], path)
+            frame = tuple(map(composed, frame))
+            self.check_city(frame[0], path)
             if frame in found:
                 self.faults.append(f"{path}: is of the same frame as {found[frame]}")
             found[frame] = path
         return found
 
+    def check_city(self, city: str, path: Path | str) -> None:
+        """Note a city that cannot name a folder, as it does where predictions are written."""
+        if not _FOLDER_NAME.fullmatch(city):
+            self.faults.append(f"{path}: gives the city {city!r}, which cannot name a folder")
 
-def check_city(city: str, path: Path | str) -> None:
-    """Refuse a city that cannot name a folder, as it does where predictions are written."""
-    if not _FOLDER_NAME.fullmatch(city):
-        raise DataError(f"{path}: gives the city {city!r}, which cannot name a folder")
+
+def composed(name: str) -> str:
+    """Return a name with each letter in one piece: macOS writes an umlaut as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def split_name(name: str) -> str:
+    """Return what the course calls a split, of which others say Train, valid or testing."""
+    return _SPLITS.get(name.strip().lower(), name)
 
 
 def read_tree(root: Path) -> Tree:
@@ -96,7 +109,7 @@ def read_tree(root: Path) -> Tree:
     for ending, kind in (("annot", ""), ("_labels", "_L")):
         splits = {name.removesuffix(ending) for name in folders if name.endswith(ending)} - {""}
         if splits:
-            return _camvid(root, splits | (folders & {"train", "val", "test"}), ending, kind)
+            return _camvid(root, splits | (folders & _SPLITS.keys()), ending, kind)
     raise DataError(f"{root}: is no data set this course knows. {_expected(root)}")
 
 
@@ -124,7 +137,10 @@ def _below(folder: Path) -> list[Path]:
 def _cityscapes(root: Path) -> Tree:
     tree = Tree("cityscapes", "gtFine/<split>/<city>/*_gtFine_labelIds.png")
     parts = [root / "leftImg8bit", root / "gtFine"]
-    splits = {folder.name for part in parts if part.is_dir() for folder in part.iterdir()}
+    inside = [path for part in parts if part.is_dir() for path in part.iterdir()]
+    splits = {path.name for path in inside}
+    loose = [path for path in inside if path.is_file() and path.suffix.lower() in PICTURES]
+    tree.faults += [f"{path}: lies in no folder of a split, such as train/" for path in loose]
     for split in sorted(name for name in splits if not name.startswith(".")):
         images, masks = (_below(part / split) for part in parts)
         strange = [path for path in images if path.suffix.lower() in PICTURES]
@@ -154,7 +170,7 @@ def _instead(root: Path) -> str:
 
 
 def _camvid(root: Path, splits: set[str], ending: str, kind: str) -> Tree:
-    """Match SegNet's tree, or the one with ``_labels`` and ``_L`` that fast.ai made common."""
+    """Match SegNet's tree, or that of Semantic-Segmentation-Suite with ``_labels`` and ``_L``."""
     tree = Tree("camvid", f"<split>{ending}/*.png")
     for split in sorted(splits):
         # Some copies call their test files test_00001.png and testannot_00001.png.

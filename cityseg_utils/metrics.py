@@ -3,6 +3,7 @@
 import functools
 import operator
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -288,11 +289,12 @@ def evaluate_folder(
 
 def _right_as_train_ids(pairs: np.ndarray, scheme: ClassScheme) -> int:
     """Return how many pixels would be right if the predictions held train ids; 0 if they cannot."""
-    predicted = np.flatnonzero(pairs.sum(0))
     classes = np.arange(scheme.num_classes)
-    if not np.isin(predicted, [*classes, VOID]).all():
-        return 0
-    return pairs[list(scheme.ids), classes].sum()
+    right = pairs[list(scheme.ids), classes].sum()
+    predicted = np.flatnonzero(pairs.sum(0))
+    # Void may be any other number, as 19; then most pixels have to be right.
+    most = right > pairs[list(scheme.ids)].sum() / 2
+    return right if most or np.isin(predicted, [*classes, VOID]).all() else 0
 
 
 def export_predictions(
@@ -315,15 +317,19 @@ def export_predictions(
 
     Raises
     ------
+    DataError
+        If two images have one name.
     LabelError
         If a prediction holds numbers that are no train ids.
     StorageError
         If a file cannot be written.
     """
+    names = [Path(image).stem.removesuffix("_leftImg8bit") + "_pred.png" for image in images]
+    if twice := sorted(name for name, number in Counter(names).items() if number > 1):
+        raise DataError("images of one name, of which one prediction would be left:", twice)
     written = []
-    for prediction, image in zip(predictions, images, strict=True):
+    for prediction, name in zip(predictions, names, strict=True):
         ids = prediction.argmax(-1) if prediction.ndim == 3 else prediction
-        name = Path(image).stem.removesuffix("_leftImg8bit") + "_pred.png"
         storage.write_png(Path(folder) / name, scheme.unmap(ids))
         written.append(Path(folder) / name)
     return written

@@ -3,8 +3,10 @@
 `propose` makes both for loose folders of photographs and label maps.
 """
 
+import codecs
 import csv
 import os
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pandas as pd
 from cityseg_utils import storage
 from cityseg_utils.errors import DataError, LabelError
 from cityseg_utils.labels import ClassScheme
-from cityseg_utils.layouts import Tree, check_city
+from cityseg_utils.layouts import Tree, composed, split_name
 
 PAIRS, CLASSES = "pairs.csv", "classes.csv"
 _YES, _NO = {"1", "true", "yes"}, {"", "0", "false", "no"}
@@ -45,12 +47,14 @@ def read_table(root: Path) -> Tree:
         image, mask = root / row["image"], root / row["mask"] if row["mask"] else None
         for path, what in ((image, row["image"]), (mask, row["mask"])):
             if path is not None and (not what or not path.is_file()):
-                tree.faults.append(f"{root / PAIRS}, line {number}: {what!r} is not there")
+                hint = "; write / in place of \\" if "\\" in what else ""
+                tree.faults.append(f"{root / PAIRS}, line {number}: {what!r} is not there{hint}")
         if not row["split"]:
             tree.faults.append(f"{root / PAIRS}, line {number}: has no split")
-        city = row[group] if group else "all"
-        check_city(city, f"{root / PAIRS}, line {number}")
-        tree.rows.append((image, mask, row["split"], city, row.get("frame") or image.stem))
+        city = composed(row[group]) if group else "all"
+        tree.check_city(city, f"{root / PAIRS}, line {number}")
+        frame = composed(row.get("frame") or image.stem)
+        tree.rows.append((image, mask, split_name(row["split"]), city, frame))
     return tree
 
 
@@ -101,10 +105,13 @@ def read_classes(root: Path) -> ClassScheme:
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     """Read a table of texts, as a spreadsheet writes it, too; its index counts lines."""
-    text = storage.read_bytes(path).decode("utf-8-sig", "surrogateescape")
+    data = storage.read_bytes(path)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: is in UTF-16; save it as CSV in UTF-8")
+    text = data.decode("utf-8-sig", "surrogateescape")
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
-        lines = dict((reader.line_num, line) for line in reader if line)
+        lines = dict((reader.line_num, line) for line in reader if any(line))
     except csv.Error as error:
         raise DataError(f"{path}: is no table of commas and lines: {error}") from error
     first = lines.pop(min(lines)) if lines else []
@@ -113,12 +120,28 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     if missing := set(columns) - set(first):
         raise DataError(
             f"{path}: lacks the columns {sorted(missing)}; its first line must name "
-            f"{','.join(columns)}, it names {first}"
+            f"{','.join(columns)}, with commas between them; it names {first}"
         )
     for number, line in lines.items():
         if len(line) != len(first):
             raise DataError(f"{path}: line {number} has {len(line)} columns, not {len(first)}")
     return pd.DataFrame(list(lines.values()), list(lines), first, dtype=object)
+
+
+def same_names(frames: Iterable[tuple[Path, str, str, str]]) -> list[str]:
+    """Return a sentence for each frame (image, split, city, frame) that has the name of another.
+
+    By their names frames are told apart where answers and predictions are kept. And the same frame
+    in two splits would be learned and scored.
+    """
+    known, faults = {}, []
+    for image, split, city, frame in frames:
+        if (city, frame) in known:
+            other, its_split = known[city, frame]
+            where = "" if split == its_split else f" (one in {its_split}, one in {split})"
+            faults.append(f"{image}: is called {city}/{frame}, and so is {other}{where}")
+        known.setdefault((city, frame), (image, split))
+    return faults
 
 
 def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> Path:
@@ -142,13 +165,20 @@ def save_pairs(folder: Path | str, pairs: pd.DataFrame, scheme: ClassScheme) -> 
     Raises
     ------
     DataError
-        If a column is missing, or masks hold colours, of which ``classes.csv`` cannot tell.
+        If a column is missing, two frames have one name, or masks hold colours, of which
+        ``classes.csv`` cannot tell.
     StorageError
         If the tables cannot be written.
     """
     folder = Path(folder)
     if missing := {"image", "mask", "split", "city", "frame"} - set(pairs):
         raise DataError(f"the pairs lack the columns {sorted(missing)}")
+    if faults := same_names(pairs[["image", "split", "city", "frame"]].itertuples(index=False)):
+        raise DataError(
+            f"{folder}: {len(faults)} frames have the name of another; give them names of their "
+            "own in the columns city and frame:",
+            faults,
+        )
     for path in pairs["mask"].dropna() if scheme.file_colors else ():
         if storage.read_header(path).channels == 3:
             raise DataError(

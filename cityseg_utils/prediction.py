@@ -58,11 +58,13 @@ def predict(
     ShapeError
         If an array is no ``(H, W, 3) uint8``; floats were normalised already, or are in 0 .. 1.
     ValueError
-        If the network cannot take images of `size`.
+        If the network cannot take images of `size`, or `images` is a single path.
     """
     framework.refuse_keras_3(model=model)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if isinstance(images, str | Path):
+        raise ValueError(f"images is a list, also of one: write [{str(images)!r}]")
     if size is not None:
         check_fits(model, size)
     for seen, pictures in _batches(model, images, size, batch_size):

@@ -66,7 +66,9 @@ def read_mask(
 def _holds_colors(path: Path | str, scheme: ClassScheme) -> bool:
     """Tell whether a label map holds the scheme's `file_colors` and not ids.
 
-    In a palette it does if any of them is in it and stands for another class than its number.
+    In a palette it does if any of them is in it and stands for another class than its number. But
+    two palettes say nothing of classes: the gray ramp, and the one of PASCAL VOC that many tools
+    put beside any ids.
     """
     header = read_header(path) if scheme.file_colors else None
     if header is None or header.kind != "PNG" or header.orientation != 1:
@@ -75,8 +77,22 @@ def _holds_colors(path: Path | str, scheme: ClassScheme) -> bool:
         return header.channels == 3
     ids, colors = (read_picture(path, color).reshape(-1, n) for color, n in ((False, 1), (True, 3)))
     used = {(k, *color) for k, *color in np.unique(np.hstack([ids, colors]), axis=0).tolist()}
+    silent = ({(k, k, k, k) for k in range(256)}, {(k, *_voc(k)) for k in range(256)})
+    if len(used) > 2 and any(used <= palette for palette in silent):
+        return False
     known = scheme.file_colors
     return any(known.get(tuple(color), scheme.table[k]) != scheme.table[k] for k, *color in used)
+
+
+def _voc(k: int) -> tuple[int, ...]:
+    """Return the colour of a number in PASCAL VOC's palette: its bits, dealt to red, green, blue.
+
+    Everingham and others, "The PASCAL Visual Object Classes Challenge 2012 development kit".
+    """
+    return tuple(
+        sum(((k >> (3 * place + channel)) & 1) << (7 - place) for place in range(3))
+        for channel in range(3)
+    )
 
 
 def read_pair(

@@ -7,7 +7,7 @@ Names and colours of the classes, and what is void, are then put in by hand.
 
 import argparse
 import re
-import sys
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,9 @@ import pandas as pd
 
 from cityseg_utils import storage
 from cityseg_utils.datasets import save_pairs, split_pairs
-from cityseg_utils.errors import CitysegError, DataError
+from cityseg_utils.errors import CitysegError, DataError, run_command
 from cityseg_utils.labels import VOID, ClassScheme
-from cityseg_utils.layouts import PICTURES
+from cityseg_utils.layouts import OTHER_PICTURES, PICTURES
 from cityseg_utils.own import CLASSES, PAIRS
 from cityseg_utils.preprocessing import check_pair
 
@@ -34,8 +34,9 @@ def propose(images: Path | str, masks: Path | str, folder: Path | str) -> Path:
     Raises
     ------
     DataError
-        If an image or mask has no partner, a file is damaged or no label map, image and mask do
-        not lie on each other, or the folder has such tables.
+        If an image or mask has no partner or is no PNG or JPEG, a file is damaged or no label map,
+        image and mask do not lie on each other, two frames would have one name, or the folder has
+        such tables.
     """
     images, masks, folder = Path(images), Path(masks), Path(folder)
     for name in (PAIRS, CLASSES):
@@ -70,7 +71,10 @@ def propose(images: Path | str, masks: Path | str, folder: Path | str) -> Path:
 def _named(folder: Path) -> dict[str, Path]:
     """Return all pictures below a folder by their path in it, without suffix."""
     found = {}
-    for path in storage.files_below(folder):
+    files = storage.files_below(folder)
+    if others := sorted(str(path) for path in files if path.suffix.lower() in OTHER_PICTURES):
+        raise DataError(f"{folder}: holds pictures that are no PNG or JPEG; convert them:", others)
+    for path in files:
         if path.suffix.lower() in PICTURES:
             key = path.relative_to(folder).with_suffix("").as_posix()
             if key in found:
@@ -102,22 +106,16 @@ def _splits(groups: pd.Series) -> list[str]:
     return np.select([places < 0.7, places < 0.85], ["train", "val"], "test").tolist()
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line, write the tables, and say what a person has to put in."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.propose", description=__doc__)
     for name, what in (("images", "photographs"), ("masks", "label maps"), ("folder", "to write")):
         parser.add_argument(name, type=Path, help=what)
-    arguments = parser.parse_args()
-    try:
-        folder = propose(**vars(arguments))
-    except CitysegError as error:
-        print(error, file=sys.stderr)
-        return 1
+    folder = propose(**vars(parser.parse_args()))
     print(f"{folder / PAIRS}: look at the splits; neighbouring frames must not be in two of them")
     print(f"{folder / CLASSES}: put in names and colours, and 1 under void for ids that are none")
-    print(f"then: CITYSEG_DATA={folder} make course")
-    return 0
+    print(f"then: CITYSEG_DATA={shlex.quote(str(folder))} make course")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import datasets, framework, storage
-from cityseg_utils.errors import DataError, StorageError
+from cityseg_utils.errors import DataError, StorageError, run_command
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.pipeline import WHOLE, Batches, Frames, Part, Source, without_autotune
 from cityseg_utils.preprocessing import Size
@@ -281,4 +281,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -14,8 +14,9 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from cityseg_utils import datasets, own, storage
-from cityseg_utils.errors import CitysegError, DataError, StorageError
+from cityseg_utils.errors import CitysegError, DataError, StorageError, run_command
 from cityseg_utils.labels import ClassScheme
+from cityseg_utils.layouts import PICTURES
 from cityseg_utils.preprocessing import Size, check_pair, read_image, read_mask, resize_image
 
 NOTE = "shrunk.json"
@@ -28,7 +29,7 @@ def shrink(
 
     A frame is there when its files are, and are younger than those that they were made from. A mask
     gets the raw ids of its classes, and for void the first one that the classes have. What was made
-    from what is noted in ``shrunk.json``.
+    from what is noted in ``shrunk.json``. Until all frames are there, nobody opens the new folder.
 
     Parameters
     ----------
@@ -52,8 +53,9 @@ def shrink(
     ------
     DataError
         If the data set cannot be opened, lies in part outside its folder, has smaller frames, or
-        the new folder holds another one's, or of another size. Frames that cannot be read are
-        reported together, at the end, after all others were written.
+        the new folder holds another one's, of another size, or frames that the data set has no
+        more. Frames that cannot be read are reported together, at the end, after all others were
+        written.
     StorageError
         If a file cannot be written.
     ValueError
@@ -71,18 +73,20 @@ def shrink(
     work = list(zip(pairs["image"], pairs["mask"], small["image"], small["mask"], strict=True))
     _check_places(small)
     _claim(target, {"from": str(root), "size": list(size), "ids": [scheme.ids, scheme.void_ids]})
+    _refuse_strangers(target, small)
     todo = [files for files in work if not _is_done(*files)]
-    written = Parallel(jobs, return_as="generator_unordered")(
-        delayed(_shrink)(*files, scheme, tuple(size)) for files in todo
-    )
-    if progress and todo:
-        from tqdm.auto import tqdm
+    with storage.unfinished(target, "not all frames were shrunk; shrink the data set once more"):
+        written = Parallel(jobs, return_as="generator_unordered")(
+            delayed(_shrink)(*files, scheme, tuple(size)) for files in todo
+        )
+        if progress and todo:
+            from tqdm.auto import tqdm
 
-        written = tqdm(written, total=len(todo), desc="shrinking", unit="frame")
-    if faults := sorted(fault for fault in written if fault):
-        raise DataError(f"{root}: {len(faults)} frames cannot be shrunk:", faults)
-    if own.is_here(root):
-        own.save_pairs(target, small, scheme)
+            written = tqdm(written, total=len(todo), desc="shrinking", unit="frame")
+        if faults := sorted(fault for fault in written if fault):
+            raise DataError(f"{root}: {len(faults)} frames cannot be shrunk:", faults)
+        if own.is_here(root):
+            own.save_pairs(target, small, scheme)
     return target
 
 
@@ -100,6 +104,14 @@ def _check_places(small) -> None:
     places = [path for path in (*small["image"], *small["mask"]) if path is not None]
     if twice := sorted({str(path) for path, number in Counter(places).items() if number > 1}):
         raise DataError("files of the same name but for the ending would become one:", twice)
+
+
+def _refuse_strangers(target: Path, small) -> None:
+    """Refuse pictures that the data set no longer has, as they would be opened with the others."""
+    known = {path for path in (*small["image"], *small["mask"]) if path is not None}
+    found = {path for path in storage.files_below(target) if path.suffix.lower() in PICTURES}
+    if strange := sorted(map(str, found - known)):
+        raise DataError(f"{target}: remove what the data set does not have (any more):", strange)
 
 
 def _claim(target: Path, made: dict) -> None:
@@ -121,10 +133,15 @@ def _claim(target: Path, made: dict) -> None:
 
 def _is_done(image, mask, new_image, new_mask) -> bool:
     return all(
-        new.is_file() and new.stat().st_mtime_ns >= Path(old).stat().st_mtime_ns
+        new.is_file() and new.stat().st_mtime_ns >= _changed(Path(old))
         for old, new in ((image, new_image), (mask, new_mask))
         if old is not None
     )
+
+
+def _changed(path: Path) -> int:
+    """Return when a file was written or put there: who unpacks one keeps its old date."""
+    return max(path.stat().st_mtime_ns, path.stat().st_ctime_ns)
 
 
 def _shrink(image, mask, new_image, new_mask, scheme: ClassScheme, size: Size) -> str | None:
@@ -158,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -22,6 +22,7 @@ from PIL import Image
 
 from cityseg_utils.errors import CitysegError, DataError, StorageError
 
+UNFINISHED = "unfinished.txt"
 _WRITING = f".writing-{platform.node()}-"  # a process of another machine may be alive
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PALETTE = 3  # of PNG's kinds of colour
@@ -283,8 +284,11 @@ def _check_palette(path: Path | str, ids: np.ndarray) -> None:
 
     Then nobody can know whether the greys are the ids or their places.
     """
-    with Image.open(path) as stored:
-        colors = np.reshape(stored.getpalette() or [], (-1, 3))
+    try:
+        with Image.open(path) as stored:
+            colors = np.reshape(stored.getpalette() or [], (-1, 3))
+    except (OSError, SyntaxError, ValueError) as error:  # parts that the decoder was not given
+        raise DataError(f"{path}: is damaged and cannot be decoded; fetch it again") from error
     used = np.unique(ids[ids < len(colors)])
     if (colors == colors[:, :1]).all() and (colors[used, 0] != used).any():
         raise DataError(
@@ -370,6 +374,30 @@ def scratch() -> tempfile.TemporaryDirectory:
     place = Path(tempfile.gettempdir())
     _sweep(place)
     return tempfile.TemporaryDirectory(prefix=f"{_WRITING}{os.getpid()}-", dir=place)
+
+
+@contextmanager
+def unfinished(folder: Path, what: str) -> Iterator[None]:
+    """Mark a folder as long as it is being filled; if that breaks off, the mark stays in it.
+
+    `what` says what is wrong with a folder that has the mark, and what to do.
+    """
+    write_bytes(folder / UNFINISHED, what.encode())
+    yield
+    (folder / UNFINISHED).unlink()
+
+
+def check_finished(folder: Path) -> None:
+    """Refuse a folder that was not filled to the end.
+
+    Raises
+    ------
+    DataError
+        If it has the mark of :func:`unfinished`.
+    """
+    if (folder / UNFINISHED).exists():
+        said = read_bytes(folder / UNFINISHED).decode("utf-8", "replace")
+        raise DataError(f"{folder}: is not finished: {said} ({UNFINISHED} says so)")
 
 
 def remove_whole(folder: Path) -> None:

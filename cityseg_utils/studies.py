@@ -30,6 +30,7 @@ from cityseg_utils.augmentation import (
     Rotate,
     ScaleAndCrop,
 )
+from cityseg_utils.errors import run_command
 from cityseg_utils.labels import CAMVID
 from cityseg_utils.methods import Method
 from cityseg_utils.recipes import Recipe
@@ -770,4 +771,4 @@ def _say_cost(chosen: dict[str, Study], seeds: dict, work: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import distribution, framework, identity, plots, storage
-from cityseg_utils.errors import StorageError, TrainingError
+from cityseg_utils.errors import DataError, StorageError, TrainingError
 from cityseg_utils.framework import deterministic, load_tensorflow
 from cityseg_utils.models import check_fits, load_weights, save_weights
 from cityseg_utils.pipeline import WHOLE, Batches, Part
@@ -237,8 +237,14 @@ def _check(model, predictor, data: "_Data", val, callbacks: Sequence, name: str)
     if not re.fullmatch(r"[^/\\:\0\ud800-\udfff]{1,100}", name):
         raise ValueError(f"name must begin a folder's name, without / \\ or :, got {name!r}")
     framework.refuse_keras_3(model=model)
+    if isinstance(callbacks, tf.keras.callbacks.Callback):
+        raise ValueError("callbacks is a list, also of one")
     for callback in callbacks:
         framework.refuse_keras_3(callback=callback)
+        if not isinstance(callback, tf.keras.callbacks.Callback):
+            raise ValueError(f"callbacks holds {callback!r}, which is no object of a tf.keras one")
+    for loss in tf.nest.flatten(getattr(model, "loss", None)):
+        framework.refuse_keras_3(loss=loss)
     if not isinstance(val, Batches | None):
         raise ValueError(f"val must come from pipeline.make_dataset, is a {type(val).__name__}")
     for batches in (*data.sets.values(), *([val] if val else [])):
@@ -756,6 +762,8 @@ def own_error(error, folder: Path | None, sources) -> Exception:
     for frames in sources:
         if frames.fault is not None:
             return frames.fault
+    if isinstance(error, tf.errors.DataLossError):
+        return DataError(f"a shard is damaged ({error.message}); delete it, and write it again")
     if folder and any(
         words in str(error) for words in ("No space left", "File too large", "Permission denied")
     ):

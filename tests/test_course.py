@@ -53,6 +53,8 @@ def test_parameters_come_from_the_tagged_cell(checkout):
 def test_an_unknown_parameter_is_refused_before_anything_runs(checkout):
     with pytest.raises(SystemExit, match="EPOCH'"):
         course.run([], ["EPOCH=3"])
+    with pytest.raises(SystemExit, match="write NAME=VALUE"):
+        course.run([], ["EPOCHS"])
     assert not list((checkout / "build").glob("*.ipynb"))
 
 

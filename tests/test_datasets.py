@@ -4,6 +4,7 @@ import io
 import shutil
 import socket
 import threading
+import unicodedata
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -129,14 +130,86 @@ def test_a_split_without_any_masks_has_none(camvid, write_picture):
 
 
 def test_a_cityscapes_split_without_any_masks_has_none(tmp_path, write_picture):
-    for split in ("train", "test"):
-        image, mask = cityscapes_names(split, "ulm", "000000_000019")
+    for split, city in (("train", "ulm"), ("test", "bonn")):
+        image, mask = cityscapes_names(split, city, "000000_000019")
         write_picture(tmp_path / image, IMAGE)
         if split == "train":
             write_picture(tmp_path / mask, MASK)
     pairs = find_pairs(tmp_path).set_index("split")
     assert pairs["mask"]["test"] is None
     assert pairs["mask"]["train"].name == "ulm_000000_000019_gtFine_labelIds.png"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_train_and_val_need_masks(camvid, split):
+    """Else a lesson would fail many cells later."""
+    shutil.rmtree(camvid / f"{split}annot")
+    with pytest.raises(DataError, match=f"images of {split} and not one mask"):
+        find_pairs(camvid)
+
+
+def test_a_frame_that_was_copied_into_another_split(camvid):
+    for folder in ("", "annot"):
+        shutil.copy(camvid / f"train{folder}" / "0001TP_000030.png", camvid / f"val{folder}")
+    with pytest.raises(DataError, match=r"called 0001TP/000030.*\(one in train, one in val\)"):
+        find_pairs(camvid)
+
+
+def test_split_folders_by_other_names(camvid):
+    for end in ("", "annot"):
+        (camvid / f"val{end}").rename(camvid / f"valid{end}")
+    assert Counter(find_pairs(camvid)["split"]) == {"train": 3, "val": 1}
+
+
+def test_pictures_beside_the_folders_of_splits_are_told(tmp_path, write_picture):
+    for path in cityscapes_names("train", "ulm", "000000_000019"):
+        write_picture(tmp_path / path, IMAGE if "left" in path else MASK)
+    write_picture(tmp_path / "leftImg8bit" / "ulm_000001_000019_leftImg8bit.png", IMAGE)
+    with pytest.raises(DataError, match="000001_000019_leftImg8bit.png: lies in no folder of a"):
+        find_pairs(tmp_path)
+
+
+def test_an_umlaut_of_macos_is_a_letter(tmp_path, write_picture):
+    for path in cityscapes_names("train", unicodedata.normalize("NFD", "münchen"), "000000_000019"):
+        write_picture(tmp_path / path, IMAGE if "left" in path else MASK)
+    assert find_pairs(tmp_path)["city"].tolist() == ["münchen"]
+
+
+def test_a_link_to_itself(camvid):
+    image_of(camvid).unlink()
+    image_of(camvid).symlink_to(image_of(camvid))
+    with pytest.raises(DataError, match="0001TP_000060"):
+        find_pairs(camvid)
+
+
+def test_equal_masks_may_be_links_to_one_file(camvid):
+    """As stores of large files keep them; an image that is there twice is a leak."""
+    for of, refused in ((mask_of, False), (image_of, True)):
+        store = camvid.parent / f"store-{of.__name__}"
+        of(camvid).rename(store)
+        of(camvid, "0001TP_000030").unlink()
+        for name in ("0001TP_000030", "0001TP_000060"):
+            of(camvid, name).symlink_to(store)
+        if refused:
+            with pytest.raises(DataError, match="is in two pairs"):
+                find_pairs(camvid)
+        else:
+            assert len(find_pairs(camvid)) == 4
+
+
+def test_masks_of_train_ids_in_place_of_ids(tiny_city, tmp_path):
+    """They hold no id that no class has, but nearly all of a street would be void."""
+    shutil.copytree(tiny_city, tmp_path / "data")
+    for path in (tmp_path / "data").rglob("*labelIds.png"):
+        Image.fromarray(CITYSCAPES.remap(np.array(Image.open(path)))).save(path)
+    pairs, scheme = open_dataset(tmp_path / "data")
+    with pytest.raises(DataError, match=r"255 \(\d+ pixels\)"):
+        check_pairs(pairs, scheme)
+    for path in (tmp_path / "data").rglob("*labelIds.png"):
+        ids = np.array(Image.open(path))
+        Image.fromarray(np.where(ids == 255, 0, ids)).save(path)
+    with pytest.raises(DataError, match="% void, and hold none of the ids above 18"):
+        check_pairs(pairs, scheme)
 
 
 def test_photographs_of_any_suffix(camvid, write_picture):

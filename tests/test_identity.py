@@ -312,6 +312,13 @@ def test_without_a_memory_files_are_looked_at_each_time(old_file, tmp_path, monk
     assert asked(old_file) == ["first", "second"]
 
 
+def test_a_name_in_latin_1_is_remembered_like_any_other(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xdf.png")
+    path.write_bytes(b"one")
+    identity.note({path: "noted"}, "test")
+    assert identity.files([path]) == identity.files([path])
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.png: cannot be read: No such file"):
         identity.files([tmp_path / "nowhere.png"])

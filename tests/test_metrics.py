@@ -268,13 +268,20 @@ def as_train_ids(path, void):
     Image.fromarray(np.where(ids == 255, void, ids)).save(path)
 
 
-@pytest.mark.parametrize("void", [0, 255])
+@pytest.mark.parametrize("void", [0, 19, 255])
 def test_predictions_in_train_ids_are_named(tiny_city, submission, void):
     """They would score next to nothing, or have an id that no class has."""
     for path in submission.rglob("*.png"):
         as_train_ids(path, void)
     with pytest.raises(DataError, match=r"look like train ids 0 \.\. 18.*export_predictions"):
         evaluate_folder(tiny_city / "gtFine" / "val", submission)
+
+
+def test_two_images_of_one_name_have_no_place_for_two_predictions(tmp_path):
+    maps = [np.zeros((2, 2), np.uint8)] * 2
+    with pytest.raises(DataError, match="a_pred.png"):
+        export_predictions(maps, ["x/a.png", "y/a.png"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_poor_model_is_not_taken_for_train_ids(tiny_city, submission):

@@ -63,6 +63,35 @@ def test_as_a_spreadsheet_writes_it(mine):
     assert len(find_pairs(mine)) == 3
 
 
+def test_a_spreadsheet_s_empty_rows_and_names_of_splits(mine):
+    text = PAIRS.replace("train", "Training ").replace("val", "Val") + ",,,\n,,,\n"
+    (mine / "pairs.csv").write_text(text)
+    assert find_pairs(mine)["split"].tolist() == ["test", "train", "val"]
+
+
+def test_a_table_in_utf_16_is_refused_by_name(mine):
+    (mine / "pairs.csv").write_text(PAIRS, encoding="utf-16")
+    with pytest.raises(DataError, match="is in UTF-16"):
+        find_pairs(mine)
+
+
+def test_two_photographs_of_one_name_need_names_of_their_own(mine, write_picture):
+    """One's answers would become the other's labels."""
+    write_picture(mine / "more" / "a.jpg", np.full((16, 16, 3), 50))
+    text = PAIRS + "more/a.jpg,,test,north\n"
+    (mine / "pairs.csv").write_text(text)
+    with pytest.raises(DataError, match="(?s)its columns city and frame.*is called north/a"):
+        find_pairs(mine)
+    (mine / "pairs.csv").write_text(text.replace("test,north", "test,east"))
+    pairs, scheme = open_dataset(mine)
+    assert len(pairs) == 4
+    with pytest.raises(DataError, match="1 frames have the name of another"):
+        own.save_pairs(
+            mine / "copy", pairs.assign(city="north", frame=["a", "b", "c", "a"]), scheme
+        )
+    assert not (mine / "copy").exists()
+
+
 def test_any_column_names_the_group(mine):
     (mine / "pairs.csv").write_text(PAIRS.replace("city", "drive"))
     assert find_pairs(mine)["city"].tolist() == ["south", "north", "south"]
@@ -87,7 +116,10 @@ def test_any_column_names_the_group(mine):
         ('photos/a.jpg', 'pho"tos/a.jpg', "is not there"),
         ("photos/a", '"photos"/a', "is no table of commas and lines"),
         (PAIRS, "", "lacks the columns"),
-        (PAIRS, "image,mask,split\n", "not one image"),
+        (PAIRS, "image,mask,split\n", "has pairs.csv, but not one image"),
+        (PAIRS, PAIRS.replace(",", ";"), "with commas between them"),
+        ("photos/a", r"photos\\a", "write / in place of"),
+        ("photos/a.jpg", "", "line 2: '' is not there"),
     ],
 )  # fmt: skip
 def test_a_wrong_table_of_pairs_is_refused(mine, old, new, said):

@@ -168,6 +168,11 @@ def test_a_frame_and_its_mask_of_two_sizes_are_not_scored(tmp_path, write_pictur
         assert all(word in str(caught.value) for word in words)
 
 
+def test_one_path_is_not_taken_for_a_list_of_letters(tmp_path):
+    with pytest.raises(ValueError, match=r"images is a list, also of one: write \['x.png'\]"):
+        next(prediction.predict(None, "x.png"))
+
+
 def test_evaluate_takes_a_batch_size(tmp_path, write_picture):
     pairs = lights(tmp_path, write_picture, [np.zeros((8, 16), int)] * 3)
     one, eight = (

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cityseg_utils import preprocessing, storage
 from cityseg_utils.errors import DataError, LabelError, ShapeError
-from cityseg_utils.labels import CITYSCAPES, VOID
+from cityseg_utils.labels import CAMVID, CITYSCAPES, VOID
 from cityseg_utils.preprocessing import (
     check_image,
     denormalize,
@@ -186,6 +186,28 @@ def with_palette(ids):
     picture = Image.fromarray(ids)
     picture.putpalette(np.random.default_rng(int(ids.sum())).bytes(768))
     return picture
+
+
+def pascal_voc():
+    """Return the palette as its development kit makes it, entry by entry."""
+    palette = []
+    for k in range(256):
+        color = [0, 0, 0]
+        for place in range(7, -1, -1):
+            color = [c | ((k >> channel) & 1) << place for channel, c in enumerate(color)]
+            k >>= 3
+        palette += color
+    return palette
+
+
+@pytest.mark.parametrize("palette", [pascal_voc(), [k for k in range(256) for _ in range(3)]])
+def test_a_palette_that_says_nothing_of_classes_leaves_ids_alone(tmp_path, palette):
+    """PASCAL's 1, 3 and 7 have the colours of CamVid's building, tree and sky."""
+    ids = np.array([[1, 3, 7, 0]] * 4, np.uint8)
+    picture = Image.fromarray(ids)
+    picture.putpalette(palette)
+    picture.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", CAMVID), ids)
 
 
 def as_it_is(content):

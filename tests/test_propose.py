@@ -1,6 +1,7 @@
 """From two loose folders to a data set, and to a prediction."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_from_loose_folders_to_a_trained_prediction(loose, monkeypatch, capsys):
     """With three classes that nobody else has."""
     arguments = [str(loose / name) for name in ("photos", "labels", "mine")]
     monkeypatch.setattr(sys, "argv", ["propose", *arguments])
-    assert propose.main() == 0
+    propose.main()
     assert "put in names and colours" in capsys.readouterr().out
     classes = (loose / "mine" / "classes.csv").read_text()
     for raw, name in ((4, "roof"), (40, "wall"), (7, "pond")):
@@ -55,6 +56,21 @@ def test_from_loose_folders_to_a_trained_prediction(loose, monkeypatch, capsys):
     train, val = (pairs[pairs["split"] == name] for name in ("train", "val"))
     model.fit(pipeline.make_dataset(train, scheme, (32, 32), 4), epochs=30, verbose=0)
     assert prediction.evaluate(model, val, scheme).mean_iou() > 0.9
+
+
+def test_pictures_of_other_kinds_and_frames_of_one_name_are_told(loose, write_picture):
+    for folder, name in (("photos", "odd.TIF"), ("labels", "odd_mask.TIF")):
+        (loose / folder / name).write_bytes(b"II")
+    with pytest.raises(DataError, match="no PNG or JPEG; convert them") as caught:
+        propose.propose(loose / "photos", loose / "labels", loose / "mine")
+    assert [Path(fault).name for fault in caught.value.faults] == ["odd.TIF"]
+    for folder, name in (("photos", "odd.TIF"), ("labels", "odd_mask.TIF")):
+        (loose / folder / name).unlink()
+        for part in ("a_b", "a b"):
+            write_picture(loose / folder / part / f"{name[:-4]}.png", np.zeros((32, 32)))
+    with pytest.raises(DataError, match="1 frames have the name of another"):
+        propose.propose(loose / "photos", loose / "labels", loose / "mine")
+    assert not (loose / "mine").exists()
 
 
 def test_few_groups_are_split_in_a_row(loose):

@@ -88,6 +88,21 @@ def test_a_shard_that_is_cut_is_not_read_and_written_again(train, tmp_path):
     assert first.read_bytes() == whole
 
 
+def test_a_damaged_shard_of_the_right_length_is_told_in_words(train, tmp_path):
+    shards.write(*train, SIZE, tmp_path, per_shard=3)
+    for path in tmp_path.glob("*.tfrecord"):
+        content = bytearray(path.read_bytes())
+        content[100] ^= 255
+        path.write_bytes(content)
+    tf = framework.load_tensorflow()
+    model = tf.keras.Sequential([tf.keras.layers.Conv2D(train[1].num_classes, 1)])
+    model.build((None, *SIZE, 3))
+    model.compile("sgd", "mse")
+    batches = shards.make_dataset(tmp_path, train[1], 4)
+    with pytest.raises(DataError, match="a shard is damaged .*delete it, and write it again"):
+        training.fit(model, batches, steps=1, runs=tmp_path / "runs", progress=False)
+
+
 @pytest.mark.parametrize("numbers", [range(3), range(126, 130), range(16380, 16390)])
 def test_how_long_a_shard_is_told_beforehand(numbers, tmp_path):
     writer = pipeline.tf.io.TFRecordWriter(str(tmp_path / "shard"))

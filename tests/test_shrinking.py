@@ -50,6 +50,26 @@ def test_what_is_there_is_kept_and_what_has_changed_is_made_anew(city, tmp_path)
     assert {path for path in after if after[path] != before[path]} == again
 
 
+def test_a_corrected_mask_with_an_older_date_is_shrunk_anew(city, tmp_path):
+    """As an archive or a copy that keeps dates puts it there."""
+    target = shrink(city, tmp_path / "small", SIZE)
+    mask = find_pairs(city)["mask"].iloc[0]
+    storage.write_png(mask, np.full((96, 192), 7, np.uint8))
+    os.utime(mask, (10**9, 10**9))
+    shrink(city, target, SIZE)
+    assert (storage.read_picture(target / mask.relative_to(city), color=False) == 7).all()
+
+
+def test_what_the_data_set_no_longer_has_is_told(city, tmp_path):
+    target = shrink(city, tmp_path / "small", SIZE)
+    gone = find_pairs(city).iloc[0]
+    gone["image"].unlink()
+    gone["mask"].unlink()
+    with pytest.raises(DataError, match="remove what the data set does not have") as error:
+        shrink(city, target, SIZE)
+    assert len(error.value.faults) == 2
+
+
 def test_faults_are_told_together_and_the_others_are_written(city, tmp_path):
     pairs = find_pairs(city)
     for path in pairs["image"].iloc[:2]:
@@ -59,6 +79,11 @@ def test_faults_are_told_together_and_the_others_are_written(city, tmp_path):
     assert len(error.value.faults) == 2
     assert str(pairs["image"].iloc[0]) in error.value.faults[0]
     assert len(list((tmp_path / "small").rglob("*_leftImg8bit.png"))) == 2
+    with pytest.raises(DataError, match="is not finished: .*shrink the data set once more"):
+        open_dataset(tmp_path / "small")
+    for path in pairs[["image", "mask"]].iloc[:2].to_numpy().ravel():
+        path.unlink()
+    assert len(open_dataset(shrink(city, tmp_path / "small", SIZE))[0]) == 2
 
 
 def test_another_size_wants_another_folder(city, tmp_path):

@@ -451,6 +451,19 @@ def test_what_is_of_keras_3_is_refused(tiny_city, tmp_path):
     model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
     with pytest.raises(FrameworkError, match="this model is of Keras 3"):
         small_fit(tiny_city, tmp_path, model)
+    model = small_model()
+    model.compile("sgd", keras.losses.MeanSquaredError())
+    with pytest.raises(FrameworkError, match="this loss is of Keras 3"):
+        small_fit(tiny_city, tmp_path, model)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("one", [tf.keras.callbacks.TerminateOnNaN, "stop"])
+def test_what_is_no_callback_is_refused(tiny_city, tmp_path, one):
+    with pytest.raises(ValueError, match="which is no object of a tf.keras one"):
+        small_fit(tiny_city, tmp_path, callbacks=[one])
+    with pytest.raises(ValueError, match="callbacks is a list, also of one"):
+        small_fit(tiny_city, tmp_path, callbacks=tf.keras.callbacks.TerminateOnNaN())
     assert names_in(tmp_path) == []
 
 

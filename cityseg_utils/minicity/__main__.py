@@ -1,10 +1,9 @@
 """Command line: ``python -m cityseg_utils.minicity data/minicity --train 120 --size 512x256``."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from cityseg_utils.errors import CitysegError
+from cityseg_utils.errors import CitysegError, run_command
 from cityseg_utils.minicity import DEFAULT, generate
 
 
@@ -16,7 +15,7 @@ def _size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def main() -> int:
+def main() -> None:
     """Parse the command line and draw the city."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.minicity", description=__doc__)
     parser.add_argument("root", type=Path)
@@ -29,13 +28,11 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         generate(**vars(arguments), progress=True)
-    except CitysegError as error:
-        print(error, file=sys.stderr)
-        return 1
+    except CitysegError:
+        raise
     except ValueError as error:  # a number out of range
         parser.error(str(error))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
