@@ -300,8 +300,8 @@ def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
     return tables.read(results, KEYS, KEYS[:4])
 
 
-def main() -> None:
-    """Do some campaigns."""
+def main(arguments: list[str] | None = None) -> None:
+    """Do some campaigns, and say before what they cost."""
     parser = argparse.ArgumentParser("python -m cityseg_utils.campaigns")
     parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *WHOLE], nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -313,7 +313,8 @@ def main() -> None:
     )
     parser.add_argument("--camvid", type=Path, help="CamVid's folder; default MiniCity")
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "active.csv")
-    options = parser.parse_args()
+    parser.add_argument("--cost", action="store_true", help="say it, and do nothing")
+    options = parser.parse_args(arguments)
     ground = camvid(options.camvid) if options.camvid else minicity()
     unit, budgets, learners, flag = "pixel", BUDGETS, {}, ""
     if options.superpixels:
@@ -329,6 +330,8 @@ def main() -> None:
     }
     rows = planned(options.strategies, options.seeds, ground.data, unit, budgets, rounds)
     _say_cost(rows, ground, options.results)
+    if options.cost:
+        return
     for seed in options.seeds:
         for name in options.strategies:
             command = f"python -m cityseg_utils.campaigns {shlex.quote(name)} --seeds {seed}"

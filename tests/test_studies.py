@@ -25,6 +25,9 @@ TIMED = {
     "networks",
     "ImageNet on photographs",
     "number of streets",
+    "all labels",
+    "all labels on photographs",
+    "15 labels on photographs",
 }
 
 
