@@ -289,7 +289,11 @@ def _by_rows(figure: Figure, names, title: str) -> Figure:
 
 
 def seed_intervals(
-    means: pd.DataFrame, scores: pd.Series, title: str, zero: bool = False
+    means: pd.DataFrame,
+    scores: pd.Series,
+    title: str,
+    zero: bool = False,
+    now: dict[str, float] | None = None,
 ) -> Figure:
     """Draw mean and interval of each configuration, and a dot for each seed.
 
@@ -301,8 +305,12 @@ def seed_intervals(
         By configuration and seed: what the means are of.
     zero : bool
         Draw a line at 0, where two configurations are equal.
+    now : dict of names to floats, optional
+        Scores of single trainings of today, a star in a row of its own each.
     """
-    figure, axis = plt.subplots(figsize=(8, 0.36 * len(means) + 1.0))
+    now = now or {}
+    names = [*means.index, *now]
+    figure, axis = plt.subplots(figsize=(8, 0.36 * len(names) + 1.0))
     places = np.arange(len(means))
     low, high = means["mean"] - means["low"], means["high"] - means["mean"]
     axis.errorbar(
@@ -318,11 +326,14 @@ def seed_intervals(
         dots = scores.xs(name, level="configuration")
         label = "one seed" if place == 0 else None
         axis.plot(dots, np.full(len(dots), place) - 0.22, "o", color="#0072b2", ms=4, label=label)
+    if now:
+        places = range(len(means), len(names))
+        axis.plot(list(now.values()), places, "*", color="#d55e00", ms=10, label="just now")
     if zero:
         axis.axvline(0, color="gray", linestyle=":")
-    axis.set_ylim(len(means) - 0.5, -0.6)
+    axis.set_ylim(len(names) - 0.5, -0.6)
     axis.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _by_rows(figure, means.index, title)
+    return _by_rows(figure, names, title)
 
 
 def trade_off(

@@ -117,6 +117,17 @@ def test_no_table_is_left_out_of_a_reliability_diagram():
         assert large == pytest.approx(9 * small)
 
 
+def test_a_training_of_today_has_a_row_below_the_stored_ones():
+    names = ["a", "b"]
+    figure = plots.seed_intervals(means_of(names), seeds_of(names), "", now={"today": 0.3})
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b", "today"]
+    star = axis.lines[-1]
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([0.3], [2])
+    low, high = sorted(axis.get_ylim())
+    assert low < 0 and high > 2
+
+
 def test_an_arrow_leads_from_the_first_point_to_the_second():
     axis = plots.arrows({"all": np.array([[0.8, 0.5], [0.7, 0.6]])}, "train", "val", "").axes[0]
     [arrow] = axis.texts
