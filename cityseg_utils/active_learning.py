@@ -5,6 +5,7 @@ returns those to ask about now. None of them sees the truth.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from skimage import segmentation
 
 from cityseg_utils import annotations, own, recipes, storage
 from cityseg_utils.annotations import UNLABELLED, AnswerLog, frame_name
+from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.preprocessing import Size, read_image
@@ -23,6 +25,7 @@ from cityseg_utils.recipes import Recipe
 tf = load_tensorflow()
 
 UNSURE = 0.05  # of the free pixels are drawn among
+ROUNDS = "rounds.json"
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,7 @@ def campaign(
         At whose size is asked.
     seed : int
     folder : Path
-        Of the log, which goes on where it was.
+        Of the log, which goes on where it was; ``rounds.json`` beside it says what was asked.
     who : object with ``answer(frame, pixels)``, optional
         Default an `annotations.Oracle`.
     parts : int, optional
@@ -310,21 +313,58 @@ def campaign(
     Yields
     ------
     budget, trained : int, recipes.Trained
+
+    Raises
+    ------
+    DataError
+        If the folder holds another campaign, or one that was asked in other rounds.
     """
     folder, who = Path(folder), who or annotations.Oracle(pairs, scheme)
     log = AnswerLog(folder / "answers.jsonl", scheme)
     pool = Pool(pairs, scheme, recipe.size, log, parts)
-    look, had = blindly(scheme.num_classes, recipe.size), 0
-    for round_, budget in enumerate(budgets):
-        if len(log.answers) < len(pairs) * budget:
-            while len(log.answers) > len(pairs) * had:  # this round was begun; begin it again
+    told = {"strategy": strategy, "seed": seed, "parts": parts}
+    ends = _rounds(folder, told, budgets)
+    ends = {budget: end for budget, end in ends.items() if end <= len(log.answers)}
+    if not ends:  # a log from before the ends of rounds were noted
+        whole = (budget for budget in budgets if len(log.answers) >= len(pairs) * budget)
+        ends = {budget: len(pairs) * budget for budget in whole}
+    look = blindly(scheme.num_classes, recipe.size)
+    for round_, (had, budget) in enumerate(zip((0, *budgets), budgets, strict=False)):
+        if budget not in ends:
+            while len(log.answers) > ends.get(had, 0):  # this round was begun; begin it again
                 log.undo()
             which = STRATEGIES[strategy] if round_ else random
             rng = np.random.default_rng((seed, round_))
             pool.ask(who, pool.questions(which, budget - had, look, rng, round_))
-        known = Pool(pairs, scheme, recipe.size, log.first(len(pairs) * budget))
+            ends[budget] = len(log.answers)
+            storage.write_bytes(folder / ROUNDS, json.dumps(told | {"ends": ends}).encode())
+        known = Pool(pairs, scheme, recipe.size, log.first(ends[budget]))
         small = known.write(folder / f"round-{round_}")
         name = f"round-{round_}"
         trained = recipes.train(recipe, small, scheme, seed, runs=runs or folder, name=name)
-        look, had = look_with(trained.model, pairs, recipe.size), budget
+        look = look_with(trained.model, pairs, recipe.size)
         yield budget, trained
+
+
+def round_ends(folder: Path) -> dict[int, int]:
+    """Return how many answers a campaign's log held after each round, by answers an image."""
+    return {int(budget): number for budget, number in _read_rounds(folder).get("ends", {}).items()}
+
+
+def _read_rounds(folder: Path) -> dict:
+    path = folder / ROUNDS
+    return json.loads(storage.read_bytes(path)) if path.exists() else {}
+
+
+def _rounds(folder: Path, told: dict, budgets: tuple[int, ...]) -> dict[int, int]:
+    """Return a campaign's `round_ends`, or refuse a folder that holds another one."""
+    found, ends = _read_rounds(folder), round_ends(folder)
+    if found and {name: found.get(name) for name in told} != told:
+        raise DataError(f"{folder}: holds another campaign, {found}; name a new folder")
+    both = min(len(ends), len(budgets))
+    if tuple(ends)[:both] != tuple(budgets)[:both]:
+        raise DataError(
+            f"{folder}: was asked in rounds of {[*ends]} answers an image, not of {[*budgets]}; "
+            "name a new folder"
+        )
+    return ends

@@ -237,16 +237,20 @@ class Calibration:
         return pd.DataFrame(columns, index)
 
     def expected_error(self) -> float:
-        """Return the mean gap between confidence and accuracy, each bin by its share of pixels."""
+        """Return the mean gap between confidence and accuracy, each bin by its share of pixels.
+
+        NaN if there are none.
+        """
         table = self.table()
         gap = (table["confidence"] - table["accuracy"]).abs()
-        return float((gap * table["share"]).sum())
+        return float((gap * table["share"]).sum()) if self.pixels.any() else float("nan")
 
 
 def sharpen(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return ``softmax(log(p) / T)`` over the last axis: above 1 less sure, below 1 surer.
 
-    The order of the classes, and so every IoU, stays what it is.
+    The order of the classes, and so every IoU, stays what it is, but for classes that are as good
+    as equal: rounding may change these places.
     """
     logits = np.log(np.maximum(probabilities, 1e-9)) / temperature
     scores = np.exp(logits - logits.max(-1, keepdims=True))

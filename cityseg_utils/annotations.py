@@ -178,7 +178,7 @@ class AnswerLog:
         for answer in self._done:
             if answer.frame == frame:
                 places = numbers(answer.pixels)
-                if places.max(initial=0) >= result.size:
+                if places.max(initial=0) >= result.size or places.min(initial=0) < 0:
                     raise DataError(f"{self.path}: {frame} was larger than {size} when answered")
                 result[places] = UNLABELLED if answer.label is None else answer.label
         return result.reshape(size)

@@ -339,7 +339,7 @@ class CutMix:
 
 @dataclass(frozen=True)
 class ClassMix:
-    """Paste half of the classes of the batch's frame before into each (Olsson et al., WACV 2021).
+    """Paste classes of the batch's frame before into each, each by a coin (Olsson, WACV 2021).
 
     Takes and returns ``(N, H, W, 3) float32`` images and ``(N, H, W) uint8`` train ids; void is
     pasted never.

@@ -204,12 +204,11 @@ def go_on(
     keys = {x: (ground.data, "pixel", x, strategy, answers, seed) for x in learners}
     if _are_noted(results, list(keys.values())):
         return
-    folder, number = ground.folder(strategy, "pixel", seed), len(ground.pairs) * answers
-    log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
-    if len(log.answers) < number:
+    folder = ground.folder(strategy, "pixel", seed)
+    if answers not in active_learning.round_ends(folder):
         run(strategy, seed, ground, results, _up_to(answers), command=command, asked_anew=True)
-        log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
-    known = log.first(number)
+    log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
+    known = log.first(active_learning.round_ends(folder)[answers])
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
     small, runs = pool.write(folder / "taught"), ground.home / "trainings"
     for learner, recipe in learners.items():

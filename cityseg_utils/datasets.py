@@ -179,10 +179,10 @@ def digests(pairs: pd.DataFrame) -> list[list[str | None]]:
         If a file cannot be read.
     """
     columns = []
-    for name in ("image", "mask"):
-        paths = pairs[name].dropna()
-        answers = dict(zip(paths.index, minicity.digests(paths), strict=True))
-        columns.append([answers.get(k) for k in pairs.index])
+    for name in ("image", "mask"):  # by place: rows of two tables may have the same label
+        known = pairs[name].notna().to_numpy()
+        answers = iter(minicity.digests(pairs[name][known]))
+        columns.append([next(answers) if here else None for here in known])
     return [list(both) for both in zip(*columns, strict=True)]
 
 

@@ -239,8 +239,7 @@ class _Cell:
         start = recipes.first_weights_digest(recipe)
         same = identity.describe(recipe.but(first_weights=None, precision="auto"))
         frames = [datasets.digests(train), sorted(map(str, datasets.digests(val)))]
-        classes = (scheme.names, scheme.ids, scheme.void_ids)
-        self.settings = identity.digest(same, start, frames, classes)[:12]
+        self.settings = identity.digest(same, start, frames, scheme.meaning)[:12]
         self.digest = identity.digest(name, seed, self.settings)[:12]
         self._child: subprocess.Popen | None = None
 

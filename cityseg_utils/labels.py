@@ -160,6 +160,12 @@ class ClassScheme:
         ids = np.array([self.file_colors[color] for color in colors], np.uint8)
         return ids[places].reshape(picture.shape[:2])
 
+    @property
+    def meaning(self) -> tuple:
+        """What decides which train id a stored value becomes, to be told from another's."""
+        colors = [sorted(self.file_colors.items())] if self.file_colors else []
+        return (self.names, self.ids, self.void_ids, *colors)
+
     def unmap(self, mask: np.ndarray) -> np.ndarray:
         """Turn train ids back into raw ids; 255 becomes the first void id.
 
@@ -172,6 +178,8 @@ class ClassScheme:
         table[: self.num_classes] = self.ids
         if self.void_ids:
             table[VOID] = self.void_ids[0]
+        if (outside := np.unique(mask[(mask < 0) | (mask > 255)])).size:
+            raise LabelError(f"{outside.tolist()} are no train ids of {self.name!r}")
         raw = table[mask]
         if (raw == _UNKNOWN).any():
             unknown = np.unique(mask[raw == _UNKNOWN]).tolist()

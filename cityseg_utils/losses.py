@@ -128,15 +128,26 @@ class CrossEntropy(tf.keras.losses.Loss):
     focus : float
         Pixels that are nearly right count less, by ``(1 - p) ** focus``: the focal loss of Lin et
         al., ICCV 2017, with their gamma. 0 is plain cross-entropy.
+
+    Raises
+    ------
+    ValueError
+        If `focus` lies between 0 and 1, or there is not a weight for each class.
     """
 
     def __init__(self, weights=None, focus: float = 0.0, name: str = "cross_entropy"):
         super().__init__(name=name)
+        if 0 < focus < 1:
+            raise ValueError(
+                f"focus is 0, or 1 or more: in between a sure answer has no gradient; got {focus}"
+            )
         self.weights = None if weights is None else [float(weight) for weight in weights]
         self.focus = focus
 
     def call(self, y_true, y_pred):
         y_true, y_pred = _widened(y_true, y_pred)
+        if self.weights is not None and len(self.weights) != y_pred.shape[-1]:
+            raise ValueError(f"{len(self.weights)} weights for {y_pred.shape[-1]} classes")
         likelihood = tf.reduce_sum(y_true * y_pred, -1)
         counts = tf.reduce_sum(y_true if self.weights is None else y_true * self.weights, -1)
         loss = surprise(likelihood) * counts

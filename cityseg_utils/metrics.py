@@ -229,6 +229,9 @@ def _pairs_of_ids(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Return how often each pair of ids lies on one pixel of two maps, ``(256, 256) int64``."""
     if truth.shape != prediction.shape:
         raise ShapeError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
+    for what, ids in (("truth", truth), ("the prediction", prediction)):
+        if ids.ndim != 2 or ids.dtype != np.uint8:
+            raise ShapeError(f"{what} must be (H, W) uint8 ids, is {ids.shape} {ids.dtype}")
     pairs = np.zeros((256, 256), np.int64)
     # OpenCV counts in float32, exactly up to 2**24, and twice as fast as np.bincount.
     for band in range(0, len(truth), rows := max(1, 2**24 // max(1, truth.shape[1]))):
@@ -292,9 +295,10 @@ def _right_as_train_ids(pairs: np.ndarray, scheme: ClassScheme) -> int:
     classes = np.arange(scheme.num_classes)
     right = pairs[list(scheme.ids), classes].sum()
     predicted = np.flatnonzero(pairs.sum(0))
-    # Void may be any other number, as 19; then most pixels have to be right.
-    most = right > pairs[list(scheme.ids)].sum() / 2
-    return right if most or np.isin(predicted, [*classes, VOID]).all() else 0
+    # Void may be any other number, as 19; then most pixels have to be right. And who says hardly
+    # more than one thing is a bad network in either numbering.
+    several = len(predicted) > 2 and np.isin(predicted, [*classes, VOID]).all()
+    return right if several or right > pairs[list(scheme.ids)].sum() / 2 else 0
 
 
 def export_predictions(

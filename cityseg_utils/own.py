@@ -136,11 +136,11 @@ def same_names(frames: Iterable[tuple[Path, str, str, str]]) -> list[str]:
     """
     known, faults = {}, []
     for image, split, city, frame in frames:
-        if (city, frame) in known:
-            other, its_split = known[city, frame]
+        if (name := f"{city}_{frame}") in known:  # so files are called that are made of them
+            other, its_split = known[name]
             where = "" if split == its_split else f" (one in {its_split}, one in {split})"
             faults.append(f"{image}: is called {city}/{frame}, and so is {other}{where}")
-        known.setdefault((city, frame), (image, split))
+        known.setdefault(name, (image, split))
     return faults
 
 

@@ -106,8 +106,7 @@ class Frames:
     @cached_property
     def digest(self) -> str:
         """What tells the frames from others: content of the files, classes and size, hashed."""
-        classes = (self.scheme.names, self.scheme.ids, self.scheme.void_ids)
-        return identity.digest(datasets.digests(self.pairs), classes, self.size)
+        return identity.digest(datasets.digests(self.pairs), self.scheme.meaning, self.size)
 
     def _decode(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         if self.masks[number] is None:
@@ -346,7 +345,9 @@ class Source:
         image = tf.cast(image, tf.float32) / 255
         if self.augment is not None:
             image, mask = self.augment(image, mask, self._key(number, epoch))
-        if self.frames.size != self.size and image.shape[:2] != self.size:
+        # A function of the user's may have changed the size, or not tell it.
+        image, mask = tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))
+        if image.shape[:2] != self.size:
             image = tf.image.resize(image, self.size, "area")
             mask = tf.image.resize(mask[..., None], self.size, "nearest")[..., 0]
         return image, mask, number, epoch

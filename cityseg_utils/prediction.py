@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cityseg_utils import framework
-from cityseg_utils.errors import DataError
+from cityseg_utils.errors import DataError, TrainingError
 from cityseg_utils.labels import ClassScheme
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.models import check_fits, nearest_size
@@ -59,6 +59,8 @@ def predict(
         If an array is no ``(H, W, 3) uint8``; floats were normalised already, or are in 0 .. 1.
     ValueError
         If the network cannot take images of `size`, or `images` is a single path.
+    TrainingError
+        If the network answers with what is no number.
     """
     framework.refuse_keras_3(model=model)
     if batch_size < 1:
@@ -83,7 +85,10 @@ def _answer(model, batch: np.ndarray) -> np.ndarray:
     for 256 x 512, and 0.2 for two such pictures (benchmarks/networks.py).
     """
     shown = np.repeat(batch, 2, 0) if len(batch) == 1 else batch
-    return np.asarray(model.predict_on_batch(shown), np.float32)[: len(batch)]
+    scores = np.asarray(model.predict_on_batch(shown), np.float32)[: len(batch)]
+    if not np.isfinite(scores).all():
+        raise TrainingError("the network answers with NaN or infinity: its training went wrong")
+    return scores
 
 
 def _batches(model, images, size: Size | None, batch_size: int):

@@ -168,9 +168,12 @@ def remap(mask: np.ndarray, scheme: ClassScheme) -> np.ndarray:
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """Resize ``(H, W, 3)`` pixels to (height, width): area means down, bilinear up."""
     height, width = size
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=method)
+    smaller = min(height, image.shape[0]), min(width, image.shape[1])
+    if smaller != image.shape[:2]:
+        image = cv2.resize(image, smaller[::-1], interpolation=cv2.INTER_AREA)
+    if smaller != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
 
 
 def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
@@ -272,7 +275,7 @@ def one_hot(mask: np.ndarray, num_classes: int) -> np.ndarray:
     LabelError
         If the mask holds a number that is neither a train id nor 255.
     """
-    wrong = np.unique(mask[(mask >= num_classes) & (mask != VOID)])
+    wrong = np.unique(mask[((mask < 0) | (mask >= num_classes)) & (mask != VOID)])
     if wrong.size:
         raise LabelError(
             f"the mask holds {wrong.tolist()}, but train ids end at {num_classes - 1} and void "

@@ -91,6 +91,7 @@ class Recipe:
         "Cyclical learning rates", WACV 2017, who raises it evenly).
     average : float
         Momentum of an exponential average of the weights, which is what counts in the end; 0: none.
+        It begins with the first weights, of which momentum ** steps are left in the end.
     refresh : int
         Batches of plain train frames from which BatchNorm's averages are computed anew at the end.
     precision : str
@@ -227,20 +228,23 @@ def make_model(recipe: Recipe, num_classes: int):
 
 
 def first_weights_digest(recipe: Recipe) -> str | None:
-    """Return what tells the weights that a recipe starts from, whatever their file is called.
+    """Return what tells the weights that a recipe starts from, whatever their files are called.
 
     Raises
     ------
     DataError
         If their file cannot be read.
     """
-    if recipe.first_weights is None:
-        return None
-    path = _first_weights(recipe)
-    try:
-        return hashlib.sha256(storage.read_bytes(path)).hexdigest()
-    except DataError as error:
-        raise DataError(f"{path}: no weights to start from can be read: {error}") from error
+    files = [] if recipe.first_weights is None else [_first_weights(recipe)]
+    if recipe.encoder_weights not in (None, "imagenet"):
+        files.append(Path(recipe.encoder_weights))
+    digests = []
+    for path in files:
+        try:
+            digests.append(hashlib.sha256(storage.read_bytes(path)).hexdigest())
+        except DataError as error:
+            raise DataError(f"{path}: no weights to start from can be read: {error}") from error
+    return " ".join(digests) or None
 
 
 def _first_weights(recipe: Recipe) -> Path:

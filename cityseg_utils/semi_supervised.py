@@ -127,8 +127,13 @@ class Student(Learner):
             mixed_loss = self.mixed_loss(labels, answer, weights)
             whole = loss + self.method.weight * mixed_loss
         self.learn(whole, tape)
-        agrees = tf.argmax(answer, -1, tf.int32) == tf.cast(labels, tf.int32)
-        values = (mixed_loss, tf.reduce_mean(tf.cast(agrees, tf.float32)), sure)
+        labels = tf.cast(labels, tf.int32)
+        known = labels != VOID
+        agrees = (tf.argmax(answer, -1, tf.int32) == labels) & known
+        agreement = tf.math.divide_no_nan(
+            *(tf.reduce_sum(tf.cast(x, tf.float32)) for x in (agrees, known))
+        )
+        values = (mixed_loss, agreement, sure)
         return {"loss": loss, **dict(zip(self.logged, values, strict=True))}
 
     def mixture(self, images, truth, others):
@@ -196,7 +201,8 @@ class Student(Learner):
         if self.method.loss == "dice":
             return DiceLoss()(wanted * weights[..., None], answer)
         likelihood = tf.reduce_sum(wanted * answer, -1)
-        return tf.reduce_mean(surprise(likelihood) * weights)
+        known = tf.reduce_sum(wanted, -1)  # not void, which may be pasted from a labelled frame
+        return tf.reduce_mean(surprise(likelihood) * weights * known)
 
     def after_step(self) -> None:
         """Let the teacher follow, BatchNorm's averages too."""

@@ -74,14 +74,23 @@ def spread(table: pd.DataFrame, score: str = "mean IoU") -> tuple[float, int]:
     Raises
     ------
     DataError
-        If no configuration has two seeds.
+        If no configuration has two seeds, or one has a seed twice.
     """
+    table = _scored(table, score)
     groups = table.groupby(level="configuration")[score]
     freedom = int((groups.size() - 1).sum())
     if freedom < 1:
         raise DataError("one seed of each configuration says nothing of chance; do more runs")
     squares = ((table[score] - groups.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / freedom)), freedom
+
+
+def _scored(table: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return the runs that have a score: one that lacks it adds nothing to what is known."""
+    table = table[table[score].notna()]
+    if twice := sorted(set(table.index[table.index.duplicated()])):
+        raise DataError(f"the table has a run twice, which would count as two: {twice}")
+    return table
 
 
 def compared(
@@ -96,8 +105,9 @@ def compared(
     Differences are of means over seeds, with the error of :func:`spread`. The intervals hold all
     true differences together as often as `level` says (Dunnett, "A multiple comparison procedure
     for comparing several treatments with a control", JASA 1955), so that a verdict is as rarely
-    wrong among ten configurations as among two. A difference is called none if a 90 % interval of
-    it alone lies within the margin (two one-sided tests: Schuirmann, 1987).
+    wrong among ten configurations as among two. A difference whose interval misses 0 is better or
+    worse, however small; any other is called none if a 90 % interval of it alone lies within the
+    margin (two one-sided tests: Schuirmann, 1987).
 
     Parameters
     ----------
@@ -118,8 +128,9 @@ def compared(
     Raises
     ------
     DataError
-        If the table has no run of the baseline, or no two seeds of any configuration.
+        If the table has no run of the baseline, no two seeds of any configuration, or a run twice.
     """
+    table = _scored(table, score)
     base, (deviation, freedom) = _of(table[score], baseline), spread(table, score)
     groups = table[score].drop(baseline, level="configuration").groupby(level="configuration")
     means_, sizes = groups.mean(), groups.size()

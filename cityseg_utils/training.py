@@ -350,6 +350,8 @@ def _describe_model(model) -> dict:
         "optimizers": identity.describe(optimizers),
         "loss": identity.describe(getattr(model, "loss", None)),
     }
+    if weights := getattr(getattr(model, "compiled_loss", None), "_user_loss_weights", None):
+        described["loss weights"] = identity.describe(weights)
     if not _is_keras_s(type(model)):  # a method
         parts = {name: x for name, x in vars(model).items() if name not in vars(_empty_model())}
         described["method"] = identity.describe(type(model))

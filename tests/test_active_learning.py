@@ -8,6 +8,7 @@ import pytest
 from cityseg_utils import active_learning, annotations, models, recipes, storage
 from cityseg_utils.active_learning import STRATEGIES, Pool, Seen
 from cityseg_utils.annotations import UNLABELLED, AnswerLog
+from cityseg_utils.errors import DataError
 from cityseg_utils.labels import VOID, ClassScheme
 from cityseg_utils.preprocessing import read_image
 from cityseg_utils.recipes import Recipe
@@ -162,6 +163,42 @@ def test_a_campaign_goes_on_where_it_was_and_its_first_round_is_that_of_all(pair
     there = set(runs.iterdir())
     assert run("random", "another", 1)[1].answers == log.answers[:12]
     assert set(runs.iterdir()) == there  # and is trained once
+
+
+def test_a_campaign_s_folder_is_of_one_way_to_ask_in_these_rounds(pairs, tmp_path):
+    """Else answers of another strategy, or a part of a round, would pass for what was asked."""
+
+    def run(strategy="random", budgets=(4, 8), seed=0, parts=None):
+        steps = active_learning.campaign(
+            strategy, budgets, pairs, SCHEME, RECIPE, seed, tmp_path / "one", parts=parts
+        )
+        return [budget for budget, _ in steps]
+
+    assert run(budgets=(4, 6)) == [4, 6]
+    assert active_learning.round_ends(tmp_path / "one") == {4: 12, 6: 18}
+    assert run(budgets=(4, 6, 8)) == [4, 6, 8]
+    for other in ({"strategy": "margin"}, {"seed": 1}, {"parts": 16}):
+        with pytest.raises(DataError, match="holds another campaign"):
+            run(**{"budgets": (4, 6, 8)} | other)
+    with pytest.raises(DataError, match=r"in rounds of \[4, 6, 8\] .*, not of \[4, 7\]"):
+        run(budgets=(4, 7))
+    assert run(budgets=(4,)) == [4]
+
+
+def test_superpixels_that_run_out_end_a_round_where_they_did(pairs, tmp_path):
+    rounds = [
+        [
+            trained.steps
+            for _, trained in active_learning.campaign(
+                "random", (6, 8), pairs, SCHEME, RECIPE, 0, tmp_path / "parts", parts=4
+            )
+        ]
+        for _ in range(2)
+    ]
+    ends = active_learning.round_ends(tmp_path / "parts")
+    log = AnswerLog(tmp_path / "parts" / "answers.jsonl", SCHEME)
+    assert ends[6] <= ends[8] == len(log.answers)
+    assert rounds[0] == rounds[1]
 
 
 class Says:

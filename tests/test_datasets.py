@@ -197,6 +197,18 @@ def test_equal_masks_may_be_links_to_one_file(camvid):
             assert len(find_pairs(camvid)) == 4
 
 
+def test_rows_with_one_label_are_told_apart(camvid, write_picture):
+    """As two tables have that are put one below the other."""
+    pairs = find_pairs(camvid)
+    for k, path in enumerate([*pairs["image"], *pairs["mask"]]):
+        write_picture(path, np.full((4, 6, 3) if k < 4 else (4, 6), k))
+    together = pd.concat([pairs.iloc[:2], pairs.iloc[2:].set_index(pd.Index([0, 1]))])
+    assert datasets.digests(together) == datasets.digests(pairs)
+    without = together.assign(mask=[None, *together["mask"][1:]])
+    assert [mask is None for _, mask in datasets.digests(without)] == [True, False, False, False]
+    assert len({str(both) for both in datasets.digests(together)}) == 4
+
+
 def test_masks_of_train_ids_in_place_of_ids(tiny_city, tmp_path):
     """They hold no id that no class has, but nearly all of a street would be void."""
     shutil.copytree(tiny_city, tmp_path / "data")

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,17 @@ def test_numbers_that_no_file_of_labels_stores_are_refused():
 def test_unmap_names_what_is_no_train_id():
     with pytest.raises(LabelError, match="19"):
         CITYSCAPES.unmap(np.uint8([0, 19]))
+
+
+def test_unmap_counts_no_negative_number_from_the_end():
+    with pytest.raises(LabelError, match=r"\[-245, -1\] are no train ids"):
+        CITYSCAPES.unmap(np.array([-1, 3, -245]))
+
+
+def test_what_colours_mean_is_part_of_what_a_scheme_means():
+    child = dataclasses.replace(CAMVID, file_colors=CAMVID.file_colors | {(192, 128, 64): VOID})
+    assert child.meaning != CAMVID.meaning
+    assert CITYSCAPES.meaning == (CITYSCAPES.names, CITYSCAPES.ids, CITYSCAPES.void_ids)
 
 
 def test_unmap_refuses_void_where_the_scheme_has_none():

@@ -204,6 +204,13 @@ def test_sum_of_losses_is_the_weighted_sum():
     assert float(both) == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_focus_without_a_gradient_and_weights_for_other_classes_are_refused():
+    with pytest.raises(ValueError, match="focus is 0, or 1 or more"):
+        CrossEntropy(focus=0.5)
+    with pytest.raises(ValueError, match="1 weights for 3 classes"):
+        CrossEntropy([3.0])(np.zeros((1, 2, 2, 3)), np.full((1, 2, 2, 3), 1 / 3))
+
+
 def test_sum_of_losses_wants_a_weight_for_each():
     with pytest.raises(ValueError, match="1 weights were given for 2 losses"):
         SumOfLosses([CrossEntropy(), DiceLoss()], [1])

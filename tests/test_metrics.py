@@ -277,6 +277,23 @@ def test_predictions_in_train_ids_are_named(tiny_city, submission, void):
         evaluate_folder(tiny_city / "gtFine" / "val", submission)
 
 
+def test_a_network_that_says_one_thing_is_not_taken_for_train_ids(tiny_city, submission):
+    """Raw 13 is fence; as a train id it would be car, of which there is more."""
+    for path in submission.rglob("*.png"):
+        Image.fromarray(np.full((64, 128), 13, np.uint8)).save(path)
+    assert evaluate_folder(tiny_city / "gtFine" / "val", submission).pixel_accuracy() < 0.2
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (4, 4, 3)])
+def test_raw_ids_are_counted_of_single_maps_of_eight_bits_alone(shape):
+    matrix, ids = ConfusionMatrix.for_scheme(CITYSCAPES), np.full(shape, 7, np.uint8)
+    with pytest.raises(ShapeError, match=r"must be \(H, W\) uint8 ids"):
+        matrix.count_ids(ids, ids, CITYSCAPES)
+    with pytest.raises(ShapeError, match="uint16"):
+        matrix.count_ids(ids[0].astype(np.uint16), ids[0], CITYSCAPES)
+    assert matrix.counts.sum() == 0
+
+
 def test_two_images_of_one_name_have_no_place_for_two_predictions(tmp_path):
     maps = [np.zeros((2, 2), np.uint8)] * 2
     with pytest.raises(DataError, match="a_pred.png"):

@@ -82,6 +82,14 @@ def test_two_photographs_of_one_name_need_names_of_their_own(mine, write_picture
     (mine / "pairs.csv").write_text(text)
     with pytest.raises(DataError, match="(?s)its columns city and frame.*is called north/a"):
         find_pairs(mine)
+    # Files that are made of a frame are called CITY_FRAME.
+    other = text.replace("city\n", "city,frame\n").replace(
+        "more/a.jpg,,test,north", "more/a.jpg,,test,north_a,b"
+    )
+    other = other.replace(",north\n", ",north,a_b\n").replace(",south\n", ",south,\n")
+    (mine / "pairs.csv").write_text(other)
+    with pytest.raises(DataError, match="is called north_a/b, and so is"):
+        find_pairs(mine)
     (mine / "pairs.csv").write_text(text.replace("test,north", "test,east"))
     pairs, scheme = open_dataset(mine)
     assert len(pairs) == 4

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cityseg_utils import prediction, training
-from cityseg_utils.errors import DataError, FrameworkError, ShapeError
+from cityseg_utils.errors import DataError, FrameworkError, ShapeError, TrainingError
 from cityseg_utils.framework import load_tensorflow
 from cityseg_utils.labels import ClassScheme
 
@@ -166,6 +166,13 @@ def test_a_frame_and_its_mask_of_two_sizes_are_not_scored(tmp_path, write_pictur
             score()
         words = (str(pairs["image"][1]), str(pairs["mask"][1]), "(8, 16)", "(16, 8)")
         assert all(word in str(caught.value) for word in words)
+
+
+def test_a_network_that_answers_no_numbers_is_refused():
+    inputs = tf.keras.Input((None, None, 3))
+    lost = tf.keras.Model(inputs, tf.keras.layers.Lambda(lambda x: x * np.nan)(inputs))
+    with pytest.raises(TrainingError, match="answers with NaN"):
+        next(prediction.predict(lost, [np.zeros((32, 32, 3), np.uint8)]))
 
 
 def test_one_path_is_not_taken_for_a_list_of_letters(tmp_path):

@@ -109,6 +109,15 @@ def test_an_edge_lies_at_the_same_place_in_image_and_mask(width):
     assert abs(np.mean(gaps)) < 0.05
 
 
+def test_a_side_that_shrinks_is_averaged_whatever_the_other_does():
+    image = np.zeros((64, 256, 3), np.uint8)
+    image[:, ::8] = 255
+    for height in (48, 64, 80):
+        found = preprocessing.resize_image(image, (height, 32))
+        assert found.shape == (height, 32, 3)
+        assert (found == 32).all()
+
+
 def test_resize_pair_refuses_different_sizes():
     with pytest.raises(ShapeError, match=r"\(4, 6\).*\(4, 5\)"):
         resize_pair(np.zeros((4, 6, 3), np.uint8), np.zeros((4, 5), np.uint8), (2, 2))
@@ -160,6 +169,11 @@ def test_from_one_hot_undoes_one_hot(data, classes):
     train_ids = st.sampled_from([*range(classes), VOID])
     mask = data.draw(arrays(np.uint8, array_shapes(max_dims=3), elements=train_ids))
     np.testing.assert_array_equal(from_one_hot(one_hot(mask, classes)), mask)
+
+
+def test_one_hot_counts_no_negative_number_from_the_end():
+    with pytest.raises(LabelError, match=r"holds \[-254, -1\]"):
+        preprocessing.one_hot(np.array([-1, 2, -254]), 3)
 
 
 def test_one_hot_names_what_is_no_train_id():

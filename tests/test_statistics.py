@@ -92,6 +92,15 @@ def test_spread_by_hand():
     assert statistics.spread(table) == (pytest.approx(np.sqrt(0.04 / 3)), 3)
 
 
+def test_runs_without_the_score_say_nothing_of_it_and_a_run_twice_is_refused():
+    table = table_of({"a": [0.5, 0.51, 0.53], "b": [0.52, 0.55, 0.56]})
+    more = table.reindex([*table.index, *[(name, seed) for name in "abc" for seed in (3, 4)]])
+    pd.testing.assert_frame_equal(statistics.compared(more, "a"), statistics.compared(table, "a"))
+    assert statistics.spread(more) == statistics.spread(table)
+    with pytest.raises(DataError, match="a run twice"):
+        statistics.compared(pd.concat([table, table.iloc[:1]]), "a")
+
+
 def test_one_seed_says_nothing_of_chance():
     with pytest.raises(DataError, match="one seed of each configuration says nothing of chance"):
         statistics.spread(table_of({"a": [0.5], "b": [0.6]}))
