@@ -75,7 +75,8 @@ lock:
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 	    echo "The course needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not one of them."; \
-	    echo "Choose another one: make PYTHON=python3.12 ..."; exit 1; }
+	    echo "Choose another one: make PYTHON=python3.12 ..."; \
+	    echo "No such Python? See docs/mac_linux.md"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt-get install python3-venv"; \
 	    exit 1; }

@@ -23,7 +23,10 @@ _QUIET = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FI
 
 _GITHUB, _COLAB = "https://github.com/", "https://colab.research.google.com/"
 _NOBODY = "/OWNER/"  # of an address that is not known yet
-_ADDRESSED = ("docs/index.md", "CITATION.cff", "README.md", "pyproject.toml")
+_ADDRESSED = (
+    *("docs/index.md", "docs/windows.md", "docs/mac_linux.md", "docs/engineers.md"),
+    *("CITATION.cff", "README.md", "pyproject.toml"),
+)
 _IGNORED = {"nbval-ignore-output", "nbval-skip"}
 
 
@@ -159,6 +162,12 @@ def address(url: str, tag: str = "main") -> int:
         lesson = path if path.suffix == ".ipynb" else NOTEBOOKS / "00_start_here.ipynb"
         link = _in_colab(url, tag, lesson.relative_to(ROOT).as_posix())
         texts[path] = re.sub(rf"{_COLAB}(github/[^)]*)?(?=\))", link, texts[path])
+        if url.startswith(_GITHUB):
+            owner, name = url.removeprefix(_GITHUB).split("/")[:2]
+            site = f"https://{owner}.github.io/{name}/"
+            texts[path] = re.sub(r"https://[\w.-]+\.github\.io/[\w.-]+/", site, texts[path])
+        if _NOBODY not in url:
+            texts[path] = re.sub(r"\*Not yet published: [^.*]+\. ", "*", texts[path])
         texts[path] = re.sub(r"(git\+\{REPOSITORY\}@)[\w./-]+", rf"\g<1>{tag}", texts[path])
         if path.suffix == ".ipynb":
             texts[path] = local_links(texts[path], path.parent, url)

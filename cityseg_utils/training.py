@@ -251,6 +251,9 @@ def _check(model, predictor, data: "_Data", val, callbacks: Sequence, name: str)
         size = batches.element_spec[0].shape[1:3]
         if size.is_fully_defined():
             check_fits(predictor, tuple(size))
+    if predictor is model and getattr(model, "optimizer", None) is None:
+        metrics = ", metrics=[training.MeanIoU(num_classes)]" if val is not None else ""
+        raise ValueError(f"compile the model first: model.compile(optimizer, loss{metrics})")
     if predictor is model and val is not None:
         names = {metric.name for metric in model.compiled_metrics._user_metrics or []}
         if MONITOR.removeprefix("val_") not in names:

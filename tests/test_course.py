@@ -83,13 +83,14 @@ IN_COLAB = "https://colab.research.google.com/github/OWNER/cityseg-course/blob/m
 
 @pytest.fixture
 def addressed(checkout):
-    """The small checkout with its address in six files, and what reads them all."""
+    """The small checkout with its address in its files, and what reads them all."""
     (checkout / "pyproject.toml").write_text(f'Repository = "{OLD}"\n')
     badge = "![x](https://colab.research.google.com/assets/badge.svg)"
     (checkout / "README.md").write_text(f"[{badge}]({IN_COLAB}/00_start_here.ipynb) [x]({OLD})")
     (checkout / "CITATION.cff").write_text(f"repository-code: {OLD}")
     (checkout / "docs").mkdir()
-    (checkout / "docs" / "index.md").write_text(f"[x]({OLD})")
+    for page in ("index", "windows", "mac_linux", "engineers"):
+        (checkout / "docs" / f"{page}.md").write_text(f"[x]({OLD})")
     for name in ("00_a.ipynb", "01_b.ipynb"):
         pip = "git+{REPOSITORY}@main"
         links = "[g](glossary.md#void) [next](01_b.ipynb) x[k](y) [t](../docs/index.md)"
@@ -110,6 +111,32 @@ def test_the_address_is_written_everywhere(addressed):
     for wrong in ("me/streets", "https://github.com/me", "http://github.com/me/streets"):
         with pytest.raises(SystemExit, match="no address"):
             course.address(wrong)
+
+
+def test_all_that_names_the_repository_gets_its_address():
+    """Else a reader of that page would be led to an address that is nobody's."""
+    listed = subprocess.run(["git", "ls-files"], cwd=course.ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no checkout")
+    pages = [course.ROOT / name for name in listed.stdout.splitlines()]
+    readable = {".md", ".py", ".toml", ".cff", ".json", ".yml", ".ipynb"}
+    names = {
+        path.relative_to(course.ROOT).as_posix()
+        for path in pages
+        if path.suffix in readable and path.exists() and "/OWNER/" in path.read_text("utf-8")
+    }
+    lessons = {x.relative_to(course.ROOT).as_posix() for x in course.lessons([], solutions=True)}
+    told = {*course._ADDRESSED, "cityseg_utils/course.py", "tests/test_course.py"}
+    assert names - lessons <= told
+
+
+def test_the_site_gets_an_address_and_the_page_is_published(addressed, checkout):
+    text = (
+        "*Not yet published: in links, OWNER is nobody. Version 0.1.* (https://OWNER.github.io/a/)"
+    )
+    (checkout / "README.md").write_text(text)
+    course.address("https://github.com/me/streets")
+    assert addressed()["README.md"] == "*Version 0.1.* (https://me.github.io/streets/)"
 
 
 def test_a_tag_is_written_to_links_and_first_cells_and_can_be_another(addressed):

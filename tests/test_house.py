@@ -105,11 +105,26 @@ def test_there_is_a_package_to_check():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_floors_below_its_own(module):
-    assert module in FLOORS, f"{module}: give it a floor here and in the design"
+    assert module in FLOORS, f"{module}: give it a floor here, and a place in docs/engineers.md"
     ours = [name for name in rooms_imported(MODULES[module]) if name.startswith("cityseg_utils.")]
     inside = {name.removeprefix("cityseg_utils.") for name in ours}
     for room in (inside & FLOORS.keys()) - {module}:
         assert FLOORS[room] < FLOORS[module], f"{module} imports {room}"
+
+
+def test_the_page_for_engineers_lists_modules_in_the_order_of_their_floors():
+    page = (ROOT / "docs" / "engineers.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\d\. (.+)$", page, re.M)
+    groups = [re.findall(r"`(\w+)`", part) for line in lines for part in line.split(", then ")]
+    listed = [name for group in groups for name in group]
+    beside = re.search(r"Beside them stand ([^(]+)\(", page)[1]
+    rooms = {name.split(".")[0] for name in MODULES} - {"__init__"}
+    assert {*listed, *re.findall(r"`(\w+)`", beside)} == rooms
+    place = {name: k for k, group in enumerate(groups) for name in group}
+    for module in listed:
+        ours = [x for x in rooms_imported(MODULES[module]) if x.startswith("cityseg_utils.")]
+        for room in {name.split(".")[1] for name in ours} & set(listed) - {module}:
+            assert place[room] <= place[module], f"{module} imports {room}"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "framework"])

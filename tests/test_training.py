@@ -440,6 +440,22 @@ def test_batches_that_do_not_fit_are_refused_before_anything_is_written(tiny_cit
     assert names_in(tmp_path) == []
 
 
+def test_the_cheat_sheet_s_lines_lead_from_files_to_a_score(tiny_city, monkeypatch, capsys):
+    monkeypatch.setenv("CITYSEG_DATA", str(tiny_city))
+    page = (Path(training.__file__).parents[1] / "notebooks" / "cheat_sheet.md").read_text("utf-8")
+    lines = page.split("## From files to a score")[1].split("```")[1].removeprefix("python")
+    exec(compile(lines.replace("epochs=5", "epochs=1"), "cheat_sheet.md", "exec"), {})
+    assert 0 < float(capsys.readouterr().out.split()[-1]) < 1
+
+
+def test_a_model_that_is_not_compiled_is_refused_in_words(tiny_city, tmp_path):
+    inputs = tf.keras.Input((32, 64, 3))
+    model = tf.keras.Model(inputs, tf.keras.layers.Conv2D(19, 1, activation="softmax")(inputs))
+    with pytest.raises(ValueError, match=r"compile the model first: model.compile\(optimizer"):
+        small_fit(tiny_city, tmp_path, model)
+    assert names_in(tmp_path) == []
+
+
 def test_what_is_of_keras_3_is_refused(tiny_city, tmp_path):
     import keras
 
