@@ -42,16 +42,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from cityseg_utils import annotations, datasets, models, prediction, widgets
+from cityseg_utils import active_learning, annotations, datasets, models, prediction, widgets
 
 pairs, scheme = datasets.open_dataset()
 few = pairs[pairs["split"] == "val"].iloc[4:6]
 size = (256, 512)
 scores = list(prediction.predict(models.load_reference(), few["image"], size))
-rng = np.random.default_rng(3)
-places = [rng.choice(size[0] * size[1], 12, False) for _ in few.index]
-questions = [[((int(at), 1),) for at in some] for some in places]
 log = annotations.AnswerLog(Path(tempfile.mkdtemp()) / "answers.jsonl", scheme)
+pool = active_learning.Pool(few, scheme, size, log, parts=200)
+margin, rng = active_learning.STRATEGIES["margin"], np.random.default_rng(0)
+questions = pool.questions(margin, 12, lambda k: (scores[k], scores[k]), rng)
 annotator = widgets.annotate(few, log, lambda k: scores[k], questions)
 annotator
 """
@@ -115,24 +115,29 @@ def film(browser, running, name: str, source: str, play) -> None:
 
 
 def play_with_viewer(page, widget, film) -> None:
-    """Hover, change the layer, show one class alone, compare, go on to the next street."""
+    """Show all layers, errors last, hover, show one class alone, compare, go on to the next."""
     stage = widget.locator(".stage").first
     stage.focus()
     box = stage.bounding_box()
-    film.shoot(900)
-    for x in (0.2, 0.45, 0.7):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.55 * box["height"])
-        film.shoot(900)
-    for key in ("2", "3", "s", "a", "c", "c", "n"):
+    for key in ("1", "2", "3", "4"):
+        page.keyboard.press(key)
+        film.shoot(1300)
+    page.keyboard.press("3")
+    for x, y in ((0.5, 0.93), (0.8, 0.5)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        film.shoot(1000)
+    for key in ("s", "a", "c", "c", "n"):
         page.keyboard.press(key)
         film.shoot(1000)
 
 
 def play_with_annotator(page, widget, film) -> None:
-    """Accept, name another class, say that one cannot tell, look at the guess and the doubts."""
+    """Accept, name another class, say that one cannot tell, look at guess, doubts and labels."""
     widget.locator(".stage").first.focus()
     film.shoot(1200)
-    for key in ("e", "e", "2", "q", "l", "e", "l", "1"):  # l shows the guess, then the doubts
+    # The first, fourth and fifth part are of the own bonnet, which is no class. And l shows the
+    # guess, then the doubts, the picture, and at last what was said.
+    for key in ("q", "e", "e", "q", "l", "q", "l", "e", "2", "e", "l", "l"):
         page.keyboard.press(key)
         film.shoot(1000)
 
