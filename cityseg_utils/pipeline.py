@@ -345,9 +345,11 @@ class Source:
         image = tf.cast(image, tf.float32) / 255
         if self.augment is not None:
             image, mask = self.augment(image, mask, self._key(number, epoch))
-        # A function of the user's may have changed the size, or not tell it.
-        image, mask = tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None))
-        if image.shape[:2] != self.size:
+            # A function of the user's may have changed the size, or not tell it.
+            image = tf.ensure_shape(image, (None, None, 3))
+            mask = tf.ensure_shape(mask, (None, None))
+        may_differ = self.augment is not None or self.frames.size != self.size
+        if may_differ and image.shape[:2] != self.size:
             image = tf.image.resize(image, self.size, "area")
             mask = tf.image.resize(mask[..., None], self.size, "nearest")[..., 0]
         return image, mask, number, epoch
