@@ -134,10 +134,17 @@ def check_pairs(pairs: pd.DataFrame, scheme: ClassScheme) -> pd.DataFrame:
 def _refuse_train_ids(pixels: np.ndarray, scheme: ClassScheme) -> None:
     """Refuse masks that are mostly void and hold no raw id that is too large for a train id.
 
-    Cityscapes' train ids 0 to 6, most of a street, are all void if they are read as raw ids.
+    Cityscapes' train ids 0 to 6, most of a street, are all void if they are read as raw ids. That
+    most of the small raw ids are there tells them from masks in which little was labelled.
     """
-    large = [k for k, raw in enumerate(scheme.ids) if raw >= scheme.num_classes]
-    if large and pixels[VOID] > pixels.sum() / 2 and not pixels[large].any():
+    large = np.array(scheme.ids) >= scheme.num_classes
+    small_ones = (pixels[: scheme.num_classes] > 0)[~large]
+    if (
+        large.any()
+        and pixels[VOID] > pixels.sum() / 2
+        and not pixels[: scheme.num_classes][large].any()
+        and small_ones.mean() > 0.5
+    ):
         raise DataError(
             f"the masks are {pixels[VOID] / pixels.sum():.0%} void, and hold none of the ids above "
             f"{scheme.num_classes - 1} that {scheme.name!r} has: they look like train ids. The "

@@ -183,11 +183,8 @@ class ClassScheme:
         raw = table[mask]
         if (raw == _UNKNOWN).any():
             unknown = np.unique(mask[raw == _UNKNOWN]).tolist()
-            hint = (
-                ""
-                if self.void_ids or VOID not in unknown
-                else (f"; it has no id for void ({VOID} here), of which pixels without a label are")
-            )
+            hint = f"; it has no id for void, {VOID} here" if VOID in unknown else ""
+            hint = "" if self.void_ids else hint
             raise LabelError(f"{unknown} are no train ids of {self.name!r}{hint}")
         return raw.astype(np.uint8)
 

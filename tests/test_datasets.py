@@ -222,6 +222,11 @@ def test_masks_of_train_ids_in_place_of_ids(tiny_city, tmp_path):
         Image.fromarray(np.where(ids == 255, 0, ids)).save(path)
     with pytest.raises(DataError, match="% void, and hold none of the ids above 18"):
         check_pairs(pairs, scheme)
+    for path in (tmp_path / "data").rglob("*labelIds.png"):  # little was labelled, but as ids
+        ids = np.zeros((64, 128), np.uint8)
+        ids[0, :3] = 7, 8, 11
+        Image.fromarray(ids).save(path)
+    assert len(check_pairs(pairs, scheme)) == 14
 
 
 def test_photographs_of_any_suffix(camvid, write_picture):
