@@ -203,7 +203,8 @@ def make_dataset(
     unlabelled : bool
         Whether the frames are to be seen without masks, as those are that have none.
     read_size : (height, width), optional
-        Of the frames that `augment` gets, default `size`, which they have afterwards.
+        Of the frames that `augment` gets; they have `size` afterwards. By default `augment` gets
+        them in `size`, and what it returns is what the network sees, such as smaller crops.
 
     Returns
     -------
@@ -345,11 +346,7 @@ class Source:
         image = tf.cast(image, tf.float32) / 255
         if self.augment is not None:
             image, mask = self.augment(image, mask, self._key(number, epoch))
-            # A function of the user's may have changed the size, or not tell it.
-            image = tf.ensure_shape(image, (None, None, 3))
-            mask = tf.ensure_shape(mask, (None, None))
-        may_differ = self.augment is not None or self.frames.size != self.size
-        if may_differ and image.shape[:2] != self.size:
+        if self.frames.size != self.size and image.shape[:2] != self.size:
             image = tf.image.resize(image, self.size, "area")
             mask = tf.image.resize(mask[..., None], self.size, "nearest")[..., 0]
         return image, mask, number, epoch

@@ -370,10 +370,12 @@ def test_frames_that_nothing_crops_come_in_the_network_s_size(pairs):
     assert dataset_of(pairs, read_size=large).config != dataset_of(pairs).config
 
 
-def test_an_augmentation_of_another_size_is_brought_to_the_network_s(pairs):
-    batches = make_dataset(pairs, CITYSCAPES, (32, 32), 2, augment=ScaleAndCrop((64, 64)))
-    images, labels = next(iter(batches))
-    assert images.shape[1:3] == labels.shape[1:3] == (32, 32)
+def test_without_a_read_size_a_crop_of_another_size_stays_what_it_is(pairs):
+    crop = ScaleAndCrop((64, 64))
+    for read_size, wanted in ((None, (64, 64)), ((32, 48), (32, 32))):
+        batches = make_dataset(pairs, CITYSCAPES, (32, 32), 2, augment=crop, read_size=read_size)
+        images, labels = next(iter(batches))
+        assert images.shape[1:3] == labels.shape[1:3] == wanted
 
 
 def test_the_source_without_augmentation(pairs):
