@@ -667,9 +667,22 @@ PLANNED = {
 }
 # Lesson 15: every method in the processor time of 900 steps of the small network, or of 600 on
 # photographs. All but these are of other studies, under the same names.
-FIRST_PROJECT = PLAIN_DICE.but(learning_rate=1e-3, schedule="constant", steps=337)  # Adam's rate
-RIVAL = {"method": Adversarial(weight=0.01)}  # 1.108 times a step's time (benchmarks/methods.py)
-RESNET_34 = {"backbone": "resnet34", "encoder_weights": None}
+UNET_STEPS = RIVAL_NETWORKS["U-Net, ResNet-34"][2] / LONG.steps  # to one of the small network
+RIVAL_STEPS = 1 / 1.108  # benchmarks/methods.py
+FIRST_PROJECT = PLAIN_DICE.but(learning_rate=1e-3, schedule="constant")  # Adam's rate
+
+
+def every_method(best: Recipe) -> dict[str, Recipe]:
+    """Return recipes that cost as much time as the small network's best, with all labels."""
+    unet_steps = round(UNET_STEPS * best.steps)
+    return {
+        "random weights": best.but(encoder_weights=None),
+        "U-Net, ResNet-34": best.but(backbone="resnet34", encoder_weights=None, steps=unet_steps),
+        "first project": FIRST_PROJECT.but(size=best.size, steps=unet_steps),
+        "rival": best.but(method=Adversarial(weight=0.01), steps=round(RIVAL_STEPS * best.steps)),
+    }
+
+
 CROPS_OF_FEW = Compose(ScaleAndCrop((128, 160), (0.75, 1.5)), Flip(), Colors(0.3))
 OTHERS_OF_FEW = Compose(ScaleAndCrop((128, 160), (1.0, 1.5)), Flip())
 FEW_PHOTOGRAPHS = ALONE.but(size=(128, 160), augment=CROPS_OF_FEW)
@@ -683,27 +696,14 @@ FEW_ON_PHOTOGRAPHS = {
 PLANNED |= {
     "all labels": Study(
         "With all labels and in the same time: what is each method worth?",
-        {
-            "all, 900 steps": CHANGED,
-            "none, 900 steps": LONG,
-            "random weights": CHANGED.but(encoder_weights=None),
-            "U-Net, ResNet-34": CHANGED.but(**RESNET_34, steps=337),
-            "first project": FIRST_PROJECT,
-            "rival": CHANGED.but(**RIVAL, steps=812),
-        },
+        {"all, 900 steps": CHANGED, "none, 900 steps": LONG} | every_method(CHANGED),
         table="streets",
         main=("all, 900 steps", "none, 900 steps", "random weights"),
     ),
     "all labels on photographs": Study(
         "With all labels and in the same time: what is each method worth on photographs?",
-        {
-            "two drives": PHOTOGRAPHS_CHANGED,
-            "unchanged": PHOTOGRAPHS,
-            "random weights": PHOTOGRAPHS_CHANGED.but(encoder_weights=None),
-            "U-Net, ResNet-34": PHOTOGRAPHS_CHANGED.but(**RESNET_34, steps=225),
-            "first project": FIRST_PROJECT.but(size=(128, 160), steps=225),
-            "rival": PHOTOGRAPHS_CHANGED.but(**RIVAL, steps=542),
-        },
+        {"two drives": PHOTOGRAPHS_CHANGED, "unchanged": PHOTOGRAPHS}
+        | every_method(PHOTOGRAPHS_CHANGED),
         on="camvid",
         table="photographs",
         drive="0006R0",
