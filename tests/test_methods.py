@@ -255,6 +255,13 @@ def test_windows_of_their_own_differ():
     assert (own.mean((1, 2)) > 0.05).all() and (own.mean((1, 2)) < 0.55).all()
 
 
+def test_void_that_a_window_brings_along_costs_nothing():
+    answer = tf.constant([[[[0.5, 0.5], [0.1, 0.9]]]])
+    labels, ones = tf.constant([[[0, 255]]], tf.uint8), tf.ones((1, 1, 2))
+    loss = learner(MeanTeacher()).mixed_loss(labels, answer, ones)
+    assert float(loss) == pytest.approx(np.log(2) / 2)
+
+
 def test_unsure_pixels_count_less():
     answer = tf.constant([[[[0.5, 0.5], [0.1, 0.9]]]])
     labels, half = tf.constant([[[0, 0]]], tf.uint8), tf.constant([[[1.0, 0.5]]])

@@ -127,7 +127,6 @@ def test_any_column_names_the_group(mine):
         (PAIRS, "image,mask,split\n", "has pairs.csv, but not one image"),
         (PAIRS, PAIRS.replace(",", ";"), "with commas between them"),
         ("photos/a", r"photos\\a", "write / in place of"),
-        ("photos/a.jpg", "", "line 2: '' is not there"),
     ],
 )  # fmt: skip
 def test_a_wrong_table_of_pairs_is_refused(mine, old, new, said):

@@ -258,3 +258,14 @@ def test_frames_with_rare_classes_are_repeated(tmp_path, write_picture):
     assert sum(times(1.0)[1:3]) in (2, 3, 4)  # 1.41 times each
     assert times(4.0) == [4, *times(4.0)[1:3], 2]
     assert times(1.0) == times(1.0)
+
+
+def test_encoder_weights_of_one_s_own_are_told_by_their_content(tmp_path):
+    plain = Recipe(steps=1)
+    told = {recipes.first_weights_digest(plain)}
+    assert told == {recipes.first_weights_digest(plain.but(encoder_weights="imagenet"))} == {None}
+    own = plain.but(encoder_weights=tmp_path / "encoder.h5")
+    for content in (b"one", b"two"):
+        own.encoder_weights.write_bytes(content)
+        told.add(recipes.first_weights_digest(own))
+    assert len(told) == 3

@@ -684,3 +684,12 @@ def test_what_xla_compiles_learns_the_same(unmixed, tmp_path):
         training.fit(model, unmixed, unmixed, steps=2, runs=tmp_path / "runs")
     model.jit_compile = True
     assert training.make_step(model).function_spec.jit_compile
+
+
+def test_another_weight_of_the_loss_is_another_training():
+    described = []
+    for weights in (None, [0.1]):
+        model = small_model()
+        model.compile("sgd", "mse", loss_weights=weights)
+        described.append(training._describe_model(model).get("loss weights"))
+    assert described[0] is None and described[1] is not None
