@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from skimage import segmentation
 
-from cityseg_utils import annotations, own, recipes, storage
+from cityseg_utils import annotations, identity, own, recipes, storage
 from cityseg_utils.annotations import UNLABELLED, AnswerLog, frame_name
 from cityseg_utils.errors import DataError
 from cityseg_utils.framework import load_tensorflow
@@ -320,14 +320,17 @@ def campaign(
         If the folder holds another campaign, or one that was asked in other rounds.
     """
     folder, who = Path(folder), who or annotations.Oracle(pairs, scheme)
+    budgets, seed = tuple(map(int, budgets)), int(seed)
     log = AnswerLog(folder / "answers.jsonl", scheme)
     pool = Pool(pairs, scheme, recipe.size, log, parts)
-    told = {"strategy": strategy, "seed": seed, "parts": parts}
-    ends = _rounds(folder, told, budgets)
-    ends = {budget: end for budget, end in ends.items() if end <= len(log.answers)}
+    frames = identity.digest(pool.names, list(map(int, recipe.size)))[:12]
+    told = {"strategy": strategy, "seed": seed, "parts": parts, "frames": frames}
+    _check_rounds(folder, told, budgets)
+    ends = round_ends(folder, log)
     if not ends:  # a log from before the ends of rounds were noted
         whole = (budget for budget in budgets if len(log.answers) >= len(pairs) * budget)
         ends = {budget: len(pairs) * budget for budget in whole}
+    _note_rounds(folder, told, ends)
     look = blindly(scheme.num_classes, recipe.size)
     for round_, (had, budget) in enumerate(zip((0, *budgets), budgets, strict=False)):
         if budget not in ends:
@@ -337,7 +340,7 @@ def campaign(
             rng = np.random.default_rng((seed, round_))
             pool.ask(who, pool.questions(which, budget - had, look, rng, round_))
             ends[budget] = len(log.answers)
-            storage.write_bytes(folder / ROUNDS, json.dumps(told | {"ends": ends}).encode())
+            _note_rounds(folder, told, ends)
         known = Pool(pairs, scheme, recipe.size, log.first(ends[budget]))
         small = known.write(folder / f"round-{round_}")
         name = f"round-{round_}"
@@ -346,25 +349,44 @@ def campaign(
         yield budget, trained
 
 
-def round_ends(folder: Path) -> dict[int, int]:
-    """Return how many answers a campaign's log held after each round, by answers an image."""
-    return {int(budget): number for budget, number in _read_rounds(folder).get("ends", {}).items()}
+def round_ends(folder: Path, log: AnswerLog) -> dict[int, int]:
+    """Return how many answers a campaign's log held after each round, by answers an image.
+
+    Of rounds whose answers the log still has.
+
+    Raises
+    ------
+    DataError
+        If the folder's ``rounds.json`` is damaged.
+    """
+    ends = _read_rounds(folder).get("ends", {})
+    return {int(budget): end for budget, end in ends.items() if end <= len(log.answers)}
 
 
 def _read_rounds(folder: Path) -> dict:
     path = folder / ROUNDS
-    return json.loads(storage.read_bytes(path)) if path.exists() else {}
+    try:
+        return json.loads(storage.read_bytes(path)) if path.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged ({error}); remove {folder} to ask anew") from error
 
 
-def _rounds(folder: Path, told: dict, budgets: tuple[int, ...]) -> dict[int, int]:
-    """Return a campaign's `round_ends`, or refuse a folder that holds another one."""
-    found, ends = _read_rounds(folder), round_ends(folder)
+def _note_rounds(folder: Path, told: dict, ends: dict[int, int]) -> None:
+    storage.write_bytes(folder / ROUNDS, json.dumps(told | {"ends": ends}).encode())
+
+
+def _check_rounds(folder: Path, told: dict, budgets: tuple[int, ...]) -> None:
+    """Refuse a folder that holds another campaign, or one that was asked in other rounds."""
+    found = _read_rounds(folder)
     if found and {name: found.get(name) for name in told} != told:
-        raise DataError(f"{folder}: holds another campaign, {found}; name a new folder")
-    both = min(len(ends), len(budgets))
-    if tuple(ends)[:both] != tuple(budgets)[:both]:
         raise DataError(
-            f"{folder}: was asked in rounds of {[*ends]} answers an image, not of {[*budgets]}; "
-            "name a new folder"
+            f"{folder}: holds another campaign, {found}, not {told}; move it away, or name a new "
+            "folder"
         )
-    return ends
+    asked = [int(budget) for budget in found.get("ends", {})]
+    both = min(len(asked), len(budgets))
+    if asked[:both] != [*budgets][:both]:
+        raise DataError(
+            f"{folder}: was asked in rounds of {asked} answers an image, not of {[*budgets]}; move "
+            "it away, or name a new folder"
+        )

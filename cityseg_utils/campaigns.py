@@ -56,6 +56,7 @@ CLICK = 2.5  # seconds
 # The processor time of 1500 steps of lesson 13's method on fifteen whole masks.
 AS_LONG_AS_PASTED = 1800
 KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
+UNITS = ("pixel", "superpixel")  # of answers
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,13 @@ class Ground:
 
     def worth(self, frames: int) -> int:
         """Return the answers an image, to the ten, that take as long as whole labels of frames."""
-        return 10 * round(frames * 60 * self.minutes / CLICK / len(self.pairs) / 10)
+        return max(10, 10 * round(frames * 60 * self.minutes / CLICK / len(self.pairs) / 10))
+
+    def is_asked(self, strategy: str, unit: str, seed: int, answers: int) -> bool:
+        """Tell whether a campaign's log is here, up to so many answers an image."""
+        folder = self.folder(strategy, unit, seed)
+        log = annotations.AnswerLog(folder / "answers.jsonl", self.scheme)
+        return answers in active_learning.round_ends(folder, log)
 
 
 def changes(size, points: bool) -> Compose:
@@ -195,25 +202,27 @@ def go_on(
     answers: int,
     learners: dict[str, Recipe],
     command: str = "",
+    val: pd.DataFrame | None = None,
 ) -> None:
     """Train other recipes anew from the first answers of a campaign, a row each.
 
-    Parameters as for :func:`run`, but for `answers`, an image, and `learners`, as from
-    :func:`taught`.
+    Parameters as for :func:`run`, but for `answers`, an image, `learners`, as from :func:`taught`,
+    and `val`, other frames to score on than the ground's.
     """
     keys = {x: (ground.data, "pixel", x, strategy, answers, seed) for x in learners}
     if _are_noted(results, list(keys.values())):
         return
     folder = ground.folder(strategy, "pixel", seed)
-    if answers not in active_learning.round_ends(folder):
+    if not ground.is_asked(strategy, "pixel", seed, answers):
         run(strategy, seed, ground, results, _up_to(answers), command=command, asked_anew=True)
     log = annotations.AnswerLog(folder / "answers.jsonl", ground.scheme)
-    known = log.first(active_learning.round_ends(folder)[answers])
+    known = log.first(active_learning.round_ends(folder, log)[answers])
     pool = active_learning.Pool(ground.pairs, ground.scheme, ground.recipe.size, known)
     small, runs = pool.write(folder / "taught"), ground.home / "trainings"
+    scored = ground if val is None else replace(ground, val=val)
     for learner, recipe in learners.items():
         trained = recipes.train(recipe, small, ground.scheme, seed, runs=runs, name="taught")
-        _note(results, keys[learner], ground, recipe, trained, command)
+        _note(results, keys[learner], scored, recipe, trained, command)
 
 
 def _up_to(answers: int) -> tuple[int, ...]:
@@ -286,12 +295,29 @@ def planned(
 
 def _say_cost(rows: dict[tuple, float], ground: Ground, results: Path) -> None:
     done = set(read(results).index) if results.exists() else set()
-    todo = {key: times for key, times in rows.items() if key not in done}
+    todo = rows.keys() - done
+    again = _asked_again(rows, todo, ground)
     minutes = 0.0
     if todo:
         args = ground.recipe, ground.pairs, ground.val, ground.scheme
-        minutes = sum(todo.values()) * experiments.seconds_for(*args) / 60
+        minutes = sum(rows[key] for key in todo | again) * experiments.seconds_for(*args) / 60
     print(f"{len(todo)} rows to do, {minutes:.0f} processor minutes of training", flush=True)
+    if again:
+        print(f"among them {len(again)} stored rounds, whose answers are not here", flush=True)
+
+
+def _asked_again(rows: dict[tuple, float], todo: set[tuple], ground: Ground) -> set[tuple]:
+    """Return the stored rounds that have to be done anew, as what is to do goes on from them."""
+    again = set()
+    for data, unit, learner, strategy, answers, seed in rows.keys() - todo:
+        later = {
+            key
+            for key in todo
+            if (key[1], key[3], key[5]) == (unit, strategy, seed) and key[4] >= answers
+        }
+        if later and unit in UNITS and not ground.is_asked(strategy, unit, seed, answers):
+            again.add((data, unit, learner, strategy, answers, seed))
+    return again
 
 
 def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
@@ -314,7 +340,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=studies.RESULTS / "active.csv")
     parser.add_argument("--cost", action="store_true", help="say it, and do nothing")
     options = parser.parse_args(arguments)
+    if options.worth is not None and options.worth < 1:
+        parser.error(f"--worth is a number of frames, above 0; got {options.worth}")
     ground = camvid(options.camvid) if options.camvid else minicity()
+    val = ground.val
     unit, budgets, learners, flag = "pixel", BUDGETS, {}, ""
     if options.superpixels:
         unit, budgets, flag = "superpixel", BUDGETS[:3], " --superpixels"
@@ -323,6 +352,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.worth:
         budgets, flag = _up_to(ground.worth(options.worth)), f" --worth {options.worth}"
         learners = as_long_as_pasted(ground)
+        if not options.camvid:  # the streets that lesson 13's runs are scored on
+            val = val.iloc[slice(*studies.STUDIES["few labels"].scored)]
     rounds = {
         learner: (LONGER if recipe.method else 1) * recipe.steps / ground.recipe.steps
         for learner, recipe in learners.items()
@@ -341,7 +372,8 @@ def main(arguments: list[str] | None = None) -> None:
             do = {"parts": SUPERPIXELS} if options.superpixels else {}
             do |= {"command": command + flag}
             run(name, seed, ground, options.results, budgets, **do)
-            go_on(name, seed, ground, options.results, budgets[-1], learners, command + flag)
+            more = budgets[-1], learners, command + flag, val
+            go_on(name, seed, ground, options.results, *more)
             print(f"{name}, seed {seed}: done", flush=True)
 
 

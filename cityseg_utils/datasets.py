@@ -135,20 +135,23 @@ def _refuse_train_ids(pixels: np.ndarray, scheme: ClassScheme) -> None:
     """Refuse masks that are mostly void and hold no raw id that is too large for a train id.
 
     Cityscapes' train ids 0 to 6, most of a street, are all void if they are read as raw ids. That
-    most of the small raw ids are there tells them from masks in which little was labelled.
+    no large id is there says something only where most ids are large; and that nearly all small
+    ones are tells train ids from masks in which little was labelled.
     """
     large = np.array(scheme.ids) >= scheme.num_classes
-    small_ones = (pixels[: scheme.num_classes] > 0)[~large]
+    there = pixels[: scheme.num_classes] > 0
     if (
-        large.any()
+        large.mean() > 0.5
         and pixels[VOID] > pixels.sum() / 2
-        and not pixels[: scheme.num_classes][large].any()
-        and small_ones.mean() > 0.5
+        and not there[large].any()
+        and there[~large].sum() > 0.8 * (~large).sum()
     ):
         raise DataError(
             f"the masks are {pixels[VOID] / pixels.sum():.0%} void, and hold none of the ids above "
             f"{scheme.num_classes - 1} that {scheme.name!r} has: they look like train ids. The "
-            "course reads raw ids: write them with storage.write_png(new, scheme.unmap(mask))"
+            "course reads raw ids. If these are train ids, write raw ones with "
+            "storage.write_png(new, scheme.unmap(mask)); if little is labelled, label one frame "
+            "whole"
         )
 
 

@@ -206,7 +206,7 @@ def seconds_for(recipe: Recipe, train, val, scheme) -> float:
     """
     few = recipe.but(steps=_TIMED, seconds=None, processor_seconds=None, refresh=0)
     few = few.but(learning_rate=1e-3, schedule="constant")
-    key = str(few), scheme.names
+    key = str(few), scheme.names, storage.read_header(train["image"].iloc[0]).size
     if key not in _step_seconds:
         with tempfile.TemporaryDirectory() as home:  # two that ask at once do not meet
             timed = _Cell("timed", few, 0, train, val.iloc[:1], scheme, Path(home)).run()
@@ -237,7 +237,10 @@ class _Cell:
             raise DataError("there are no frames to score on, or some without a mask")
         # Where it starts is told by content, and in whatever precision it is the same.
         start = recipes.first_weights_digest(recipe)
-        same = identity.describe(recipe.but(first_weights=None, precision="auto"))
+        same = recipe.but(first_weights=None, precision="auto")
+        if same.encoder_weights not in (None, "imagenet"):
+            same = same.but(encoder_weights="of a file")
+        same = identity.describe(same)
         frames = [datasets.digests(train), sorted(map(str, datasets.digests(val)))]
         self.settings = identity.digest(same, start, frames, scheme.meaning)[:12]
         self.digest = identity.digest(name, seed, self.settings)[:12]

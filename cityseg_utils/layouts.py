@@ -17,7 +17,7 @@ OTHER_PICTURES = {".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tif
 _CITYSCAPES_NAME = re.compile(
     r"(?P<city>.+)_(?P<frame>\d{6}_\d{6})_(?P<kind>leftImg8bit|gtFine_labelIds)"
 )
-_FOLDER_NAME = re.compile(r"[^\W_][\w .()&,+-]*")
+_FOLDER_NAME = re.compile(r'[^\W_][^\x00-\x1f/\\:*?"<>|]*')
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation"), "val")
 _RAW, _LABELED = "701_StillsRaw_full", "LabeledApproved_full"  # as CamVid's authors publish it

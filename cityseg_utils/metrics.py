@@ -267,7 +267,8 @@ def evaluate_folder(
         If a folder holds nothing to score, a frame has no prediction or two, a prediction has no
         truth, or a file cannot be read, has another size than its partner or ids that the scheme
         does not know. All faults are reported together, and nothing is scored then. Also if the
-        predictions hold train ids, of which more would be right than as the ids they should be.
+        predictions hold train ids, of which more would be right than as the ids they should be (of
+        one or two values: more than half).
     """
     truths = _by_frame(truth_dir, "*_labelIds.png")
     predictions = _by_frame(prediction_dir, "*.png")

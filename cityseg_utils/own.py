@@ -139,7 +139,10 @@ def same_names(frames: Iterable[tuple[Path, str, str, str]]) -> list[str]:
         if (name := f"{city}_{frame}") in known:  # so files are called that are made of them
             other, its_split = known[name]
             where = "" if split == its_split else f" (one in {its_split}, one in {split})"
-            faults.append(f"{image}: is called {city}/{frame}, and so is {other}{where}")
+            faults.append(
+                f"{image}: what is made of it would be called {name}, as that of {other}{where}; "
+                "remove one of them, or rename it if it is another picture"
+            )
         known.setdefault(name, (image, split))
     return faults
 

@@ -203,8 +203,9 @@ def make_dataset(
     unlabelled : bool
         Whether the frames are to be seen without masks, as those are that have none.
     read_size : (height, width), optional
-        Of the frames that `augment` gets; they have `size` afterwards. By default `augment` gets
-        them in `size`, and what it returns is what the network sees, such as smaller crops.
+        Of the frames that `augment` gets, if they are to be read in another size than `size`; they
+        have `size` afterwards. Else `augment` gets them in `size`, and what it returns is what the
+        network sees, such as smaller crops.
 
     Returns
     -------

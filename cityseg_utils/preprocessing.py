@@ -11,7 +11,7 @@ import numpy as np
 
 from cityseg_utils.errors import DataError, LabelError, ShapeError
 from cityseg_utils.labels import VOID, ClassScheme
-from cityseg_utils.storage import read_header, read_picture
+from cityseg_utils.storage import read_header, read_palette, read_picture
 
 Size = tuple[int, int]
 
@@ -66,22 +66,22 @@ def read_mask(
 def _holds_colors(path: Path | str, scheme: ClassScheme) -> bool:
     """Tell whether a label map holds the scheme's `file_colors` and not ids.
 
-    In a palette it does if any of them is in it and stands for another class than its number. But
-    two palettes say nothing of classes: the gray ramp, and the one of PASCAL VOC that many tools
-    put beside any ids.
+    In a palette it does if any of them is used and stands for another class than its number. But
+    two palettes say nothing of classes, however few of their colours are used: the gray ramp, and
+    the one of PASCAL VOC that many tools put beside any ids.
     """
     header = read_header(path) if scheme.file_colors else None
     if header is None or header.kind != "PNG" or header.orientation != 1:
         return False  # of ids, or refused
     if not header.palette:
         return header.channels == 3
-    ids, colors = (read_picture(path, color).reshape(-1, n) for color, n in ((False, 1), (True, 3)))
-    used = {(k, *color) for k, *color in np.unique(np.hstack([ids, colors]), axis=0).tolist()}
-    silent = ({(k, k, k, k) for k in range(256)}, {(k, *_voc(k)) for k in range(256)})
-    if len(used) > 2 and any(used <= palette for palette in silent):
+    palette = [tuple(color) for color in read_palette(path).tolist()]
+    silent = ([(k, k, k) for k in range(256)], [_voc(k) for k in range(256)])
+    if len(palette) > 2 and any(palette == colors[: len(palette)] for colors in silent):
         return False
-    known = scheme.file_colors
-    return any(known.get(tuple(color), scheme.table[k]) != scheme.table[k] for k, *color in used)
+    ids, known = np.unique(read_picture(path, color=False)), scheme.file_colors
+    used = [(k, palette[k]) for k in ids.tolist() if k < len(palette)]
+    return any(known.get(color, scheme.table[k]) != scheme.table[k] for k, color in used)
 
 
 def _voc(k: int) -> tuple[int, ...]:
@@ -166,7 +166,10 @@ def remap(mask: np.ndarray, scheme: ClassScheme) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resize ``(H, W, 3)`` pixels to (height, width): area means down, bilinear up."""
+    """Resize ``(H, W, 3)`` pixels to (height, width): area means down, bilinear up.
+
+    At that size already, it is the very array that is returned.
+    """
     height, width = size
     smaller = min(height, image.shape[0]), min(width, image.shape[1])
     if smaller != image.shape[:2]:

@@ -74,8 +74,8 @@ def shrink(
     _check_places(small)
     _claim(target, {"from": str(root), "size": list(size), "ids": [scheme.ids, scheme.void_ids]})
     _refuse_strangers(target, small)
-    todo = [files for files in work if not _is_done(*files)]
     with storage.unfinished(target, "not all frames were shrunk; shrink the data set once more"):
+        todo = [files for files in work if not _is_done(*files)]
         written = Parallel(jobs, return_as="generator_unordered")(
             delayed(_shrink)(*files, scheme, tuple(size)) for files in todo
         )
@@ -119,6 +119,9 @@ def _claim(target: Path, made: dict) -> None:
     made = json.loads(json.dumps(made, default=int))
     note = target / NOTE
     if not note.exists():
+        there = storage.files_below(target) if target.exists() else []
+        if any(path.suffix.lower() in PICTURES for path in there):
+            raise DataError(f"{target}: holds other pictures; name a new folder")
         storage.write_bytes(note, json.dumps(made, indent=1).encode())
         return
     try:

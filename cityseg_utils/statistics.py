@@ -16,8 +16,16 @@ MARGIN = 0.02  # of mean IoU: what is less is no difference that matters
 
 
 def means(table: pd.DataFrame, score: str = "mean IoU", level: float = 0.95) -> pd.DataFrame:
-    """Return mean and t interval over seeds of each configuration: ``mean, low, high, seeds``."""
-    groups = table.groupby(level="configuration", sort=False)[score]
+    """Return mean and t interval over seeds of each configuration: ``mean, low, high, seeds``.
+
+    Runs that lack the score are left out, a configuration that has none but these altogether.
+
+    Raises
+    ------
+    DataError
+        If the table has a run twice.
+    """
+    groups = _scored(table, score).groupby(level="configuration", sort=False)[score]
     return groups.apply(lambda x: pd.Series(_interval(x.to_numpy(), level))).unstack()
 
 
@@ -38,9 +46,9 @@ def gains(table: pd.DataFrame, baseline: str, score: str = "mean IoU") -> pd.Ser
     Raises
     ------
     DataError
-        If the table has no run of the baseline, or none that shares a seed with it.
+        If the table has no run of the baseline, none that shares a seed with it, or a run twice.
     """
-    scores = table[score]
+    scores = _scored(table, score)[score]
     base = _of(scores, baseline)
     others = scores.drop(baseline, level="configuration")
     result = (others - base.reindex(others.index, level="seed")).dropna()
@@ -107,7 +115,7 @@ def compared(
     for comparing several treatments with a control", JASA 1955), so that a verdict is as rarely
     wrong among ten configurations as among two. A difference whose interval misses 0 is better or
     worse, however small; any other is called none if a 90 % interval of it alone lies within the
-    margin (two one-sided tests: Schuirmann, 1987).
+    margin (two one-sided tests: Schuirmann, 1987). Runs that lack the score are left out.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import simplejpeg
+from filelock import FileLock
 from PIL import Image
 
 from cityseg_utils.errors import CitysegError, DataError, StorageError
@@ -284,17 +285,28 @@ def _check_palette(path: Path | str, ids: np.ndarray) -> None:
 
     Then nobody can know whether the greys are the ids or their places.
     """
-    try:
-        with Image.open(path) as stored:
-            colors = np.reshape(stored.getpalette() or [], (-1, 3))
-    except (OSError, SyntaxError, ValueError) as error:  # parts that the decoder was not given
-        raise DataError(f"{path}: is damaged and cannot be decoded; fetch it again") from error
+    colors = read_palette(path)
     used = np.unique(ids[ids < len(colors)])
     if (colors == colors[:, :1]).all() and (colors[used, 0] != used).any():
         raise DataError(
             f"{path}: holds greys in a palette that gives them other numbers, and either may be "
             "the ids; write the ids as grey values, without a palette"
         )
+
+
+def read_palette(path: Path | str) -> np.ndarray:
+    """Return the colours of a PNG's palette, ``(N, 3) int``; none if it has no palette.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    try:
+        with Image.open(path) as stored:
+            return np.reshape(stored.getpalette() or [], (-1, 3)).astype(int)
+    except (OSError, SyntaxError, ValueError) as error:  # parts that the decoder was not given
+        raise DataError(f"{path}: is damaged and cannot be decoded; fetch it again") from error
 
 
 def _check_whole(path: Path | str, content: bytes, channels: int) -> None:
@@ -380,11 +392,14 @@ def scratch() -> tempfile.TemporaryDirectory:
 def unfinished(folder: Path, what: str) -> Iterator[None]:
     """Mark a folder as long as it is being filled; if that breaks off, the mark stays in it.
 
-    `what` says what is wrong with a folder that has the mark, and what to do.
+    `what` says what is wrong with a folder that has the mark, and what to do. Who else fills the
+    folder waits.
     """
-    write_bytes(folder / UNFINISHED, what.encode())
-    yield
-    (folder / UNFINISHED).unlink()
+    write_bytes(folder / UNFINISHED, what.encode())  # which says so if nothing can be written
+    with FileLock(folder / f".{UNFINISHED}.lock"):
+        write_bytes(folder / UNFINISHED, what.encode())  # who was waited for has removed it
+        yield
+        (folder / UNFINISHED).unlink()
 
 
 def check_finished(folder: Path) -> None:

@@ -768,7 +768,11 @@ def own_error(error, folder: Path | None, sources) -> Exception:
         if frames.fault is not None:
             return frames.fault
     if isinstance(error, tf.errors.DataLossError):
-        return DataError(f"a shard is damaged ({error.message}); delete it, and write it again")
+        folders = {str(Path(name).parent) for x in sources for name in getattr(x, "files", ())}
+        return DataError(
+            f"{', '.join(sorted(folders)) or 'the shards'}: one of the shards is damaged "
+            f"({error.message}); delete the folder, and write them again"
+        )
     if folder and any(
         words in str(error) for words in ("No space left", "File too large", "Permission denied")
     ):

@@ -168,37 +168,44 @@ def test_a_campaign_goes_on_where_it_was_and_its_first_round_is_that_of_all(pair
 def test_a_campaign_s_folder_is_of_one_way_to_ask_in_these_rounds(pairs, tmp_path):
     """Else answers of another strategy, or a part of a round, would pass for what was asked."""
 
-    def run(strategy="random", budgets=(4, 8), seed=0, parts=None):
+    def run(strategy="random", budgets=(4, 8), seed=0, parts=None, pairs=pairs):
         steps = active_learning.campaign(
             strategy, budgets, pairs, SCHEME, RECIPE, seed, tmp_path / "one", parts=parts
         )
         return [budget for budget, _ in steps]
 
     assert run(budgets=(4, 6)) == [4, 6]
-    assert active_learning.round_ends(tmp_path / "one") == {4: 12, 6: 18}
+    log = AnswerLog(tmp_path / "one" / "answers.jsonl", SCHEME)
+    assert active_learning.round_ends(tmp_path / "one", log) == {4: 12, 6: 18}
+    assert active_learning.round_ends(tmp_path / "one", log.first(17)) == {4: 12}
     assert run(budgets=(4, 6, 8)) == [4, 6, 8]
     for other in ({"strategy": "margin"}, {"seed": 1}, {"parts": 16}):
         with pytest.raises(DataError, match="holds another campaign"):
             run(**{"budgets": (4, 6, 8)} | other)
     with pytest.raises(DataError, match=r"in rounds of \[4, 6, 8\] .*, not of \[4, 7\]"):
         run(budgets=(4, 7))
+    with pytest.raises(DataError, match="holds another campaign"):
+        run(pairs=pairs.iloc[:2])
+    assert run(budgets=(np.int64(4),), seed=np.int64(0)) == [4]
+    rounds = tmp_path / "one" / active_learning.ROUNDS
+    rounds.unlink()  # as from before there was such a file
     assert run(budgets=(4,)) == [4]
+    assert active_learning.round_ends(tmp_path / "one", log) == {4: 12}
+    rounds.write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        run(budgets=(4,))
 
 
 def test_superpixels_that_run_out_end_a_round_where_they_did(pairs, tmp_path):
-    rounds = [
-        [
-            trained.steps
-            for _, trained in active_learning.campaign(
-                "random", (6, 8), pairs, SCHEME, RECIPE, 0, tmp_path / "parts", parts=4
-            )
-        ]
-        for _ in range(2)
-    ]
-    ends = active_learning.round_ends(tmp_path / "parts")
-    log = AnswerLog(tmp_path / "parts" / "answers.jsonl", SCHEME)
-    assert ends[6] <= ends[8] == len(log.answers)
-    assert rounds[0] == rounds[1]
+    path, logs = tmp_path / "parts", []
+    for _ in range(2):
+        asked = active_learning.campaign("random", (6, 8), pairs, SCHEME, RECIPE, 0, path, parts=4)
+        assert [budget for budget, _ in asked] == [6, 8]
+        logs.append((path / "answers.jsonl").read_bytes())
+    log = AnswerLog(path / "answers.jsonl", SCHEME)
+    ends = active_learning.round_ends(path, log)
+    assert ends[6] < 3 * 6 and ends[6] <= ends[8] == len(log.answers)
+    assert logs[0] == logs[1]  # nothing is asked again
 
 
 class Says:

@@ -76,12 +76,18 @@ def test_a_teacher_learns_from_the_same_answers_and_all_other_pixels(ground, tmp
     campaigns.run("random", 0, ground, results, (3,))
     shutil.rmtree(ground.home)  # a log that is gone is made again, whatever rows there are
     learners = campaigns.taught(ground, method)
-    campaigns.go_on("random", 0, ground, results, 3, learners)
-    rows = campaigns.read(results)
     planned = campaigns.planned(
         ["random"], [0], "tiny", budgets=(3,), learners={x: 2 for x in learners}
     )
+    stored, todo = set(campaigns.read(results).index), set(list(planned)[1:])
+    assert stored == set(planned) - todo
+    assert campaigns._asked_again(planned, todo, ground) == stored  # and its cost is said
+    assert not ground.home.exists()
+    campaigns.go_on("random", 0, ground, results, 3, learners, val=ground.pairs)
+    assert campaigns._asked_again(planned, todo, ground) == set()
+    rows = campaigns.read(results)
     assert set(planned) == set(rows.index)
+    assert list(rows["val frames"]) == [1, 3, 3]
     assert sum(planned.values()) == 1 + 2 * 2
     learners = list(rows.index.get_level_values("learner"))
     assert learners == ["labels alone", "with a teacher", "labels alone for longer"]
@@ -120,6 +126,9 @@ def test_clicks_are_worth_frames_by_a_person_s_time(ground):
     assert dataclasses.replace(ground, minutes=1).worth(2) == 20  # 16, to the ten
     [recipe] = campaigns.as_long_as_pasted(ground).values()
     assert recipe == ground.recipe.but(steps=campaigns.AS_LONG_AS_PASTED)
+    assert dataclasses.replace(ground, minutes=0).worth(1) == 10
+    with pytest.raises(SystemExit):
+        campaigns.main(["random", "--worth", "0"])
 
 
 def test_superpixels_have_no_teacher():

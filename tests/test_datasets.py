@@ -25,7 +25,7 @@ from cityseg_utils.datasets import (
     split_pairs,
 )
 from cityseg_utils.errors import DataError, StorageError
-from cityseg_utils.labels import CAMVID, CITYSCAPES
+from cityseg_utils.labels import CAMVID, CITYSCAPES, ClassScheme
 
 IMAGE = np.full((4, 6, 3), 90, np.uint8)
 MASK = [[0, 1, 2, 3, 10, 11]] * 4
@@ -151,7 +151,7 @@ def test_train_and_val_need_masks(camvid, split):
 def test_a_frame_that_was_copied_into_another_split(camvid):
     for folder in ("", "annot"):
         shutil.copy(camvid / f"train{folder}" / "0001TP_000030.png", camvid / f"val{folder}")
-    with pytest.raises(DataError, match=r"called 0001TP/000030.*\(one in train, one in val\)"):
+    with pytest.raises(DataError, match=r"called 0001TP_000030.*\(one in train, one in val\)"):
         find_pairs(camvid)
 
 
@@ -224,9 +224,20 @@ def test_masks_of_train_ids_in_place_of_ids(tiny_city, tmp_path):
         check_pairs(pairs, scheme)
     for path in (tmp_path / "data").rglob("*labelIds.png"):  # little was labelled, but as ids
         ids = np.zeros((64, 128), np.uint8)
-        ids[0, :3] = 7, 8, 11
+        ids[0, :4] = 7, 8, 11, 17
         Image.fromarray(ids).save(path)
     assert len(check_pairs(pairs, scheme)) == 14
+
+
+def test_ids_from_1_on_whose_last_class_is_rare_are_no_train_ids(tmp_path, write_picture):
+    """Few of them would be too large for a train id, so it says nothing that none is there."""
+    scheme = ClassScheme("mine", ("road", "car", "bus"), ((1, 1, 1),) * 3, (1, 2, 3), (0,))
+    mask = np.zeros(IMAGE.shape[:2], np.uint8)
+    mask[0, :2] = 1, 2
+    write_picture(tmp_path / "mask.png", mask)
+    write_picture(tmp_path / "image.png", IMAGE)
+    pair = pd.DataFrame({"image": [tmp_path / "image.png"], "mask": [tmp_path / "mask.png"]})
+    assert len(check_pairs(pair, scheme)) == 1
 
 
 def test_photographs_of_any_suffix(camvid, write_picture):
@@ -513,6 +524,16 @@ def test_a_city_that_cannot_name_a_folder(tmp_path, write_picture, city):
     with pytest.raises(DataError, match="cannot name a folder") as caught:
         find_pairs(tmp_path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("city", ["दिल्ली", "N'Djamena", "København", "서울", "St. Louis"])
+def test_a_city_of_any_letters_can_name_a_folder(tmp_path, write_picture, city):
+    for tree, kind, picture in (
+        ("leftImg8bit", "leftImg8bit", IMAGE),
+        ("gtFine", "gtFine_labelIds", MASK),
+    ):
+        write_picture(tmp_path / tree / "train" / "x" / f"{city}_000000_000019_{kind}.png", picture)
+    assert find_pairs(tmp_path)["city"].tolist() == [city]
 
 
 def truncated(path):

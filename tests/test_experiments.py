@@ -338,12 +338,13 @@ def test_a_transform_that_another_python_cannot_import_is_refused(data, tmp_path
         run({"own": recipe}, [0], *data, tmp_path / "study.csv")
 
 
-def test_first_weights_are_told_apart_by_what_they_are(data, tmp_path):
+@pytest.mark.parametrize("which", ["first_weights", "encoder_weights"])
+def test_first_weights_are_told_apart_by_what_they_are(data, tmp_path, which):
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "b").write_bytes(b"one")
 
     def settings(name):
-        return experiments._Cell("x", TINY.but(first_weights=tmp_path / name), 0, *data).settings
+        return experiments._Cell("x", TINY.but(**{which: tmp_path / name}), 0, *data).settings
 
     before = settings("a")
     assert settings("b") == before

@@ -222,6 +222,11 @@ def test_a_palette_that_says_nothing_of_classes_leaves_ids_alone(tmp_path, palet
     picture.putpalette(palette)
     picture.save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", CAMVID), ids)
+    plain = np.full((4, 4), 3, np.uint8)  # one class alone
+    picture = Image.fromarray(plain)
+    picture.putpalette(palette)
+    picture.save(tmp_path / "plain.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "plain.png", CAMVID), plain)
 
 
 def as_it_is(content):

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,6 +69,25 @@ def test_what_the_data_set_no_longer_has_is_told(city, tmp_path):
     with pytest.raises(DataError, match="remove what the data set does not have") as error:
         shrink(city, target, SIZE)
     assert len(error.value.faults) == 2
+
+
+def test_a_folder_with_pictures_of_its_own_is_left_alone(city, tmp_path, write_picture):
+    write_picture(tmp_path / "holidays" / "beach.png", np.zeros((8, 8, 3)))
+    with pytest.raises(DataError, match="holds other pictures; name a new folder"):
+        shrink(city, tmp_path / "holidays", SIZE)
+    assert [path.name for path in (tmp_path / "holidays").iterdir()] == ["beach.png"]
+
+
+def test_who_shrinks_into_the_same_folder_waits(city, tmp_path):
+    target = tmp_path / "small"
+    with ThreadPoolExecutor() as pool, storage.unfinished(target, "by another one"):
+        other = pool.submit(shrink, city, target, SIZE, 1)
+        with pytest.raises(TimeoutError):
+            other.result(timeout=1)
+        assert not list(target.rglob("*.png"))
+    assert other.result() == target
+    storage.check_finished(target)
+    assert len(find_pairs(target)) == len(find_pairs(city))
 
 
 def test_faults_are_told_together_and_the_others_are_written(city, tmp_path):

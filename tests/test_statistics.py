@@ -97,8 +97,13 @@ def test_runs_without_the_score_say_nothing_of_it_and_a_run_twice_is_refused():
     more = table.reindex([*table.index, *[(name, seed) for name in "abc" for seed in (3, 4)]])
     pd.testing.assert_frame_equal(statistics.compared(more, "a"), statistics.compared(table, "a"))
     assert statistics.spread(more) == statistics.spread(table)
+    pd.testing.assert_frame_equal(statistics.means(more), statistics.means(table))
+    twice = pd.concat([table, table.iloc[:1]])
+    for way in (statistics.compared, statistics.gains, statistics.paired):
+        with pytest.raises(DataError, match="a run twice"):
+            way(twice, "a")
     with pytest.raises(DataError, match="a run twice"):
-        statistics.compared(pd.concat([table, table.iloc[:1]]), "a")
+        statistics.means(twice)
 
 
 def test_one_seed_says_nothing_of_chance():
