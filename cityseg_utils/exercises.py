@@ -963,14 +963,14 @@ def check_teacher_momentum(answer: float, steps: int, share: float) -> Verdict:
 
 
 def check_paste(function: Callable) -> Verdict:
-    """Check a function that pastes some classes of one labelled frame into another frame."""
+    """Check a function that pastes some classes of one labelled frame into one that lacks them."""
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (4, 6, 3)) for _ in range(2)]
-    labels = [rng.integers(0, 3, (4, 6)) for _ in range(2)]
+    labels = [rng.integers(0, number, (4, 6)) for number in (4, 2)]
     labels[0][0, :2] = VOID
     cases = []
-    for classes in ([1], [0, 2]):
-        where = np.isin(labels[0], classes)
+    for classes in ([2], [0, 3], [1, 2, 3]):
+        where = np.isin(labels[0], np.setdiff1d(classes, labels[1]))
         wanted = [np.where(where[..., None], *frames), np.where(where, *labels)]
         cases.append(((frames[0], labels[0], frames[1], labels[1], classes), np.dstack(wanted)))
 
@@ -982,8 +982,9 @@ def check_paste(function: Callable) -> Verdict:
         together,
         cases,
         "let the function return a picture and its labels",
-        "one mask for both: where the first frame's label is one of the classes, picture and label "
-        "are the first frame's, and elsewhere the second one's",
+        "first leave out the classes that the second frame's labels have; then one mask for both: "
+        "where the first frame's label is one of the rest, picture and label are the first "
+        "frame's, and elsewhere the second one's",
         "picture and labels still belong together",
     )
 

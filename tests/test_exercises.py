@@ -348,12 +348,16 @@ def least_confident_partly(scores, asked, number):
 
 
 def pasted(picture, labels, onto, onto_labels, classes):
+    return pasted_all(picture, labels, onto, onto_labels, np.setdiff1d(classes, onto_labels))
+
+
+def pasted_all(picture, labels, onto, onto_labels, classes):
     where = np.isin(labels, classes)
     return np.where(where[..., None], picture, onto), np.where(where, labels, onto_labels)
 
 
 def pasted_in_place(picture, labels, onto, onto_labels, classes):
-    for k in classes:
+    for k in [k for k in classes if (onto_labels != k).all()]:
         onto[labels == k], onto_labels[labels == k] = picture[labels == k], k
     return onto, onto_labels
 
@@ -685,6 +689,7 @@ FUNCTIONS = [
             (),
             right,
             [
+                pasted_all,
                 lambda a, la, b, lb, classes: (a, la),
                 lambda a, la, b, lb, classes: pasted(b, lb, a, la, classes),
                 lambda a, la, b, lb, classes: (pasted(a, la, b, lb, classes)[0], lb),
