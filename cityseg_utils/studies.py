@@ -539,7 +539,8 @@ RIVAL_NETWORKS = {
     "PSPNet, ResNet-34": ("PSPNet", "resnet34", 729),
 }
 RATES = (5e-4, 1e-3, 4e-3, 8e-3, 1.6e-2)  # beside the recipe's own
-MORE_OR_FEWER = (*EVERY, "240 streets", "480 streets", "960 streets")
+OF_FIFTEEN = "all, 900 steps, 15 streets"  # shared with lesson 08
+MORE_OR_FEWER = tuple(f"{number} streets" for number in (8, 30, 60, 240, 480, 960))
 
 PLANNED = {
     "changed frames": Study(
@@ -641,13 +642,13 @@ PLANNED = {
     "number of streets": Study(
         "What do more streets bring, and what more steps on them?",
         {"all, 900 steps": CHANGED}
-        | {streets: CHANGED for streets in MORE_OR_FEWER}
+        | {streets: CHANGED for streets in (OF_FIFTEEN, *MORE_OR_FEWER)}
         | {
             "all, 2700 steps": CHANGED.but(steps=2700),
             "960 streets, 2700 steps": CHANGED.but(steps=2700),
         },
         table="streets",
-        frames=_some_streets((*MORE_OR_FEWER, "960 streets, 2700 steps")),
+        frames=_some_streets((OF_FIFTEEN, *MORE_OR_FEWER, "960 streets, 2700 steps")),
     ),
     "frames of drives": Study(
         "What do more frames of the same streets bring, and what drawn streets before real ones?",

@@ -67,8 +67,12 @@ UNFINISHED = {"recipe", "few labels, search", "how long"}
 
 @pytest.mark.parametrize("name", sorted(STUDIES.keys() - UNFINISHED))
 def test_every_claim_has_the_seeds_that_were_fixed(name):
-    asked = STUDIES[name].all_seeds()
-    assert min(map(len, asked.values())) >= 3
+    assert min(map(len, STUDIES[name].all_seeds().values())) >= 3
+    asked = {}  # by whichever study asks for most
+    for study in STUDIES.values():
+        if studies.results(study) == studies.results(STUDIES[name]):
+            for x in STUDIES[name].recipes.keys() & study.recipes.keys():
+                asked[x] = {*asked.get(x, ()), *study.all_seeds()[x]}
     expected = {(configuration, seed) for configuration, seeds in asked.items() for seed in seeds}
     assert set(studies.read(name).index) == expected
 
