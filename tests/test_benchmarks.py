@@ -131,6 +131,21 @@ def test_a_drive_is_left_out_where_photographs_are_learned_from(camvid, tmp_path
     assert "--unseen is for, and needed by, refreshed, adversarial, pasted" in done.stderr
 
 
+def test_an_evening_is_scored_once_beside_the_reference_model(tmp_path):
+    few = ["--streets", "8", "--steps", "2", "--scored", "2"]
+    done = run(*few, home=tmp_path, tool="evening.py")
+    assert done.returncode == 0, done.stderr
+    keys = ["network", "scored on", "measure"]
+    found = tables.read(tmp_path / "results.csv", keys, keys).sort_index()
+    assert len(found) == 2 * 2 * 3
+    assert (found["low"] <= found["score"]).all() and (found["score"] <= found["high"]).all()
+    assert found.loc[("reference", "test", "mean IoU"), "score"] > 0.5
+    assert set(found.loc["evening", "steps"]) == {2}
+    before = (tmp_path / "results.csv").read_bytes()
+    assert run(*few, home=tmp_path, tool="evening.py").stdout == ""
+    assert (tmp_path / "results.csv").read_bytes() == before
+
+
 def test_ratios_are_noted_in_one_table_and_what_is_measured_anew_replaces_its_rows(
     tmp_path, monkeypatch, capsys
 ):
