@@ -325,8 +325,7 @@ def read(results: Path | str = studies.RESULTS / "active.csv") -> pd.DataFrame:
     return tables.read(results, KEYS, KEYS[:4])
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Do some campaigns, and say before what they cost."""
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m cityseg_utils.campaigns")
     parser.add_argument("strategies", choices=[*active_learning.STRATEGIES, *WHOLE], nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -342,6 +341,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.worth is not None and options.worth < 1:
         parser.error(f"--worth is a number of frames, above 0; got {options.worth}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do some campaigns, and say before what they cost."""
+    options = _options(arguments)
     ground = camvid(options.camvid) if options.camvid else minicity()
     val = ground.val
     unit, budgets, learners, flag = "pixel", BUDGETS, {}, ""
