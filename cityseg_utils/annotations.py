@@ -179,7 +179,10 @@ class AnswerLog:
             if answer.frame == frame:
                 places = numbers(answer.pixels)
                 if places.max(initial=0) >= result.size or places.min(initial=0) < 0:
-                    raise DataError(f"{self.path}: {frame} was larger than {size} when answered")
+                    raise DataError(
+                        f"{self.path}: an answer does not lie in {frame} of {size}: the frame was "
+                        "another one when it was given"
+                    )
                 result[places] = UNLABELLED if answer.label is None else answer.label
         return result.reshape(size)
 

@@ -121,9 +121,10 @@ def test_a_log_of_other_classes_is_refused(log):
 def test_labels_that_no_class_has_and_frames_of_another_size_are_refused(log):
     with pytest.raises(LabelError, match="no class of tiny has the number 2"):
         log.add(pixel(0, 2))
-    log.add(pixel(11, 1))
-    with pytest.raises(DataError, match="was larger"):
-        log.labels("x/1", (2, 3))
+    for frame, place in (("x/1", 11), ("x/2", -1)):
+        log.add(pixel(place, 1, frame))
+        with pytest.raises(DataError, match="does not lie in"):
+            log.labels(frame, (2, 3))
 
 
 def test_where_it_cannot_be_written_the_answer_does_not_hold(log, tmp_path):
