@@ -10,13 +10,21 @@ was chosen on the test cities, and what is in ``claim.csv`` is not scored again.
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from cityseg_utils import datasets, minicity, models, prediction, recipes, storage, studies, tables
+from cityseg_utils import (
+    analysis,
+    datasets,
+    minicity,
+    models,
+    prediction,
+    recipes,
+    storage,
+    studies,
+    tables,
+)
 from cityseg_utils.labels import CITYSCAPES
 from cityseg_utils.metrics import ConfusionMatrix
 from cityseg_utils.reference.__main__ import RECIPE
@@ -46,22 +54,6 @@ def matrices(model, pairs: pd.DataFrame) -> list[ConfusionMatrix]:
     ]
 
 
-def interval(frames: list[ConfusionMatrix], measure: Callable, resamples: int = 1000) -> np.ndarray:
-    """Return the 95 % interval of a measure, by drawing frames anew with replacement."""
-    counts, whole = (
-        np.stack([frame.counts for frame in frames]),
-        ConfusionMatrix.for_scheme(CITYSCAPES),
-    )
-    drawn = np.random.default_rng(0).multinomial(
-        len(frames), np.full(len(frames), 1 / len(frames)), resamples
-    )
-    values = []
-    for number in drawn:
-        whole.counts = np.tensordot(number, counts, 1)
-        values.append(measure(whole))
-    return np.percentile(values, [2.5, 97.5])
-
-
 def main() -> None:
     """Train, and score what is not in the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -83,19 +75,13 @@ def main() -> None:
             train = datasets.draw_streets(options.streets)
             runs = storage.home() / "runs"
             trained = recipes.train(recipe, train, CITYSCAPES, 0, recipes.tell, runs, "evening")
-            model, cost = (
-                trained.model,
-                {
-                    "streets": options.streets,
-                    "steps": options.steps,
-                    "processor seconds": round(trained.processor_seconds),
-                },
-            )
+            model, seconds = trained.model, round(trained.processor_seconds)
+            cost = dict(zip(cost, (options.streets, options.steps, seconds), strict=True))
         for split in todo:
             each = matrices(model, frames[split])
             whole = sum(each[1:], start=each[0])
             for name, measure in MEASURES.items():
-                low, high = interval(each, measure)
+                low, high = analysis.interval(each, measure)
                 row = dict(zip(KEYS, (network, split, name), strict=True)) | {
                     "score": measure(whole),
                     "low": low,

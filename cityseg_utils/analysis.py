@@ -4,7 +4,8 @@ Everything starts from what `prediction.predict` yields and what the masks say, 
 so that memory stays small however many images there are.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -87,15 +88,36 @@ def bootstrap_gains(
     return pd.DataFrame({"gain": gain, "low": low, "high": high}, index)
 
 
+def interval(
+    matrices: Sequence[ConfusionMatrix],
+    measure: Callable[[ConfusionMatrix], float],
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile interval of any measure of a matrix, from images as in `bootstrap`."""
+    counts = np.stack([matrix.counts for matrix in matrices])
+    drawn, values = copy.copy(matrices[0]), []
+    for times in _draw(len(counts), resamples, seed):
+        drawn.counts = np.tensordot(times, counts, 1)
+        values.append([measure(drawn)])
+    low, high = _limits(np.array(values), level)
+    return float(low[0]), float(high[0])
+
+
+def _draw(number: int, resamples: int, seed: int) -> np.ndarray:
+    """Return how often each of so many images comes, ``(R, number)``, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(number, np.full(number, 1 / number), resamples)
+
+
 def _resampled(
     matrices: Sequence[ConfusionMatrix], resamples: int, seed: int
 ) -> tuple[ConfusionMatrix, np.ndarray]:
     """Return all images' matrix, and IoUs and their mean, ``(R, C + 1)``, of images drawn anew."""
     whole = sum(matrices[1:], start=matrices[0])
     counts = np.stack([matrix.counts for matrix in matrices])  # (N, C, C + 1)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(counts), np.full(len(counts), 1 / len(counts)), resamples
-    )
+    drawn = _draw(len(counts), resamples, seed)
     inside = drawn @ np.einsum("ncc->nc", counts[:, :, :-1])
     union = drawn @ (counts.sum(2) + counts[:, :, :-1].sum(1)) - inside
     with np.errstate(invalid="ignore"):

@@ -56,7 +56,6 @@ CLICK = 2.5  # seconds
 # The processor time of 1500 steps of lesson 13's method on fifteen whole masks.
 AS_LONG_AS_PASTED = 1800
 KEYS = ("data", "unit", "learner", "strategy", "answers", "seed")
-UNITS = ("pixel", "superpixel")  # of answers
 
 
 @dataclass(frozen=True)
@@ -308,15 +307,15 @@ def _say_cost(rows: dict[tuple, float], ground: Ground, results: Path) -> None:
 
 def _asked_again(rows: dict[tuple, float], todo: set[tuple], ground: Ground) -> set[tuple]:
     """Return the stored rounds that have to be done anew, as what is to do goes on from them."""
-    again = set()
-    for data, unit, learner, strategy, answers, seed in rows.keys() - todo:
-        later = {
-            key
-            for key in todo
-            if (key[1], key[3], key[5]) == (unit, strategy, seed) and key[4] >= answers
-        }
-        if later and unit in UNITS and not ground.is_asked(strategy, unit, seed, answers):
-            again.add((data, unit, learner, strategy, answers, seed))
+    again, last = set(), {}
+    for _, unit, _, strategy, answers, seed in todo:
+        campaign = strategy, unit, seed
+        last[campaign] = max(answers, last.get(campaign, 0))
+    for key in rows.keys() - todo:
+        _, unit, _, strategy, answers, seed = key
+        campaign = strategy, unit, seed
+        if answers <= last.get(campaign, -1) and not ground.is_asked(*campaign, answers):
+            again.add(key)
     return again
 
 

@@ -16,6 +16,7 @@ from cityseg_utils.analysis import (
     fit_temperature,
     found_by_size,
     image_table,
+    interval,
     row_band,
     sharpen,
     trimap,
@@ -70,6 +71,17 @@ def test_a_bootstrap_covers_the_truth_about_as_often_as_it_says():
 def test_a_bootstrap_is_the_same_again():
     matrices = [scored([[0, 1, 2]], [[0, k, 2]]) for k in (0, 1, 2, 1)]
     assert bootstrap(matrices, seed=3).equals(bootstrap(matrices, seed=3))
+
+
+def test_the_interval_of_the_mean_iou_is_that_of_the_bootstrap():
+    matrices = [scored([[0, 1, 2]], [[0, k, 2]]) for k in (0, 1, 2, 1)]
+    before = [matrix.counts.copy() for matrix in matrices]
+    expected = bootstrap(matrices, seed=3).loc["mean", ["low", "high"]]
+    assert interval(matrices, ConfusionMatrix.mean_iou, seed=3) == pytest.approx(tuple(expected))
+    low, high = interval(matrices, ConfusionMatrix.pixel_accuracy)
+    assert low < 10 / 12 < high  # two images have 2 of 3 right, two all
+    for matrix, counts in zip(matrices, before, strict=True):
+        np.testing.assert_array_equal(matrix.counts, counts)
 
 
 def test_what_is_hard_in_an_image_drops_out_of_a_gain():
